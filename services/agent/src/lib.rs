@@ -1,0 +1,20 @@
+//! The agent runs on every node and drives its Docker Engine.
+//!
+//! Two halves share [`engine`]: [`public`] is a lifecycle API for people, [`managed`] makes the node
+//! run what the scheduler assigned. [`session`] connects the latter to the scheduler, [`relay`]
+//! carries logs, processes and the like to people through it.
+
+#![allow(clippy::result_large_err)] // A gRPC status is the error of every handler here.
+
+pub mod config;
+pub mod engine;
+pub mod images;
+pub mod managed;
+pub mod metrics;
+pub mod public;
+pub mod relay;
+pub mod session;
+
+mod run;
+
+pub use run::{Error, run};

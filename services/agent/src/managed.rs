@@ -1,0 +1,28 @@
+//! The agent's managed half: makes this node run what the scheduler assigned, and goes on doing so
+//! without a scheduler.
+//!
+//! A [`Fleet`] holds one supervisor per replica. Each supervisor compares what is wanted with what is
+//! seen ([`lifecycle`]) and takes one step at a time. The [`watch`] keeps what is seen up to date.
+//! What is wanted is on disk before it is acted on ([`Disk`]).
+
+mod assignment;
+mod board;
+mod disk;
+mod docker;
+mod fleet;
+mod lifecycle;
+mod resolv;
+mod runtime;
+mod segments;
+mod status;
+mod supervisor;
+mod watch;
+
+pub use assignment::{Assignment, Segment, VolumeUse};
+pub use board::Board;
+pub use disk::Disk;
+pub use docker::DockerRuntime;
+pub use fleet::{Assigned, Fleet};
+pub use resolv::Folders;
+pub use runtime::Runtime;
+pub use watch::watch;

@@ -1,0 +1,145 @@
+//! What the scheduler wants of this node, parsed and ready to be kept.
+
+use std::collections::BTreeMap;
+
+use gantry_api::Invalid;
+use gantry_api::cluster::v1 as cluster;
+use gantry_api::node::v1 as wire;
+use gantry_model::{BadName, Container, Goal, Port, ReplicaId, ServiceId, StackName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Attachment;
+
+/// One replica that this node is to run, or to end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The replica.
+    pub replica: ReplicaId,
+    /// Its service.
+    pub service: ServiceId,
+    /// Its slot.
+    pub slot: u32,
+    /// What is wanted.
+    pub goal: Goal,
+    /// The name for its container.
+    pub name: String,
+    /// What the container is made from. Volumes carry names of the engine.
+    pub container: Container,
+    /// What the image's name stood for at admission; empty if it was not resolved.
+    pub image_digest: String,
+    /// The networks that it joins.
+    pub networks: Vec<Attachment>,
+    /// The ports of the host that lead to it.
+    pub ports: Vec<Port>,
+    /// The newest restart that was asked for.
+    pub restart_sequence: u64,
+    /// When this agent first heard of that restart; a container that was started later has had it.
+    pub restart_asked_at: Option<Timestamp>,
+    /// It ran once and has ended.
+    pub completed: bool,
+}
+
+/// One network on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Its name on the engine.
+    pub name: String,
+    /// The name of its bridge.
+    pub bridge: String,
+    /// Its range.
+    pub subnet: String,
+    /// This node's address in it.
+    pub gateway: String,
+    /// What the engine may give away by itself.
+    pub ip_range: String,
+    /// The largest packet.
+    pub mtu: u32,
+    /// Has no way out.
+    pub internal: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One volume on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeUse {
+    /// Its name on the engine.
+    pub name: String,
+    /// The driver.
+    pub driver: String,
+    /// The driver's options.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// It must be there already.
+    pub external: bool,
+}
+
+impl TryFrom<wire::Assignment> for Assignment {
+    type Error = Invalid;
+
+    fn try_from(assignment: wire::Assignment) -> Result<Self, Invalid> {
+        let bad = |field: &'static str| move |bad: BadName| Invalid::new(field, bad.to_string());
+        let mut spec = assignment.container.ok_or_else(|| Invalid::missing("container"))?;
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        let networks = std::mem::take(&mut spec.networks)
+            .into_iter()
+            .map(|network| Attachment {
+                network: network.network,
+                aliases: network.aliases,
+                ipv4_address: text(network.ipv4_address),
+                mac_address: text(network.mac_address),
+            })
+            .collect();
+        let ports = gantry_model::wire::read_ports(&spec.ports)?;
+        Ok(Self {
+            replica: ReplicaId::new(&assignment.replica_id).map_err(bad("replica_id"))?,
+            service: ServiceId::new(StackName::new(&assignment.stack).map_err(bad("stack"))?, &assignment.service)
+                .map_err(bad("service"))?,
+            slot: assignment.slot,
+            goal: match cluster::Goal::try_from(assignment.goal) {
+                Ok(cluster::Goal::Run) => Goal::Run,
+                Ok(cluster::Goal::Drain) => Goal::Drain,
+                Ok(cluster::Goal::Stop) => Goal::Stop,
+                Ok(cluster::Goal::Unspecified) | Err(_) => {
+                    return Err(Invalid::new("goal", "is not known to this version"));
+                }
+            },
+            name: assignment.container_name,
+            container: gantry_model::wire::read_container(spec)?,
+            image_digest: assignment.image_digest,
+            networks,
+            ports,
+            restart_sequence: assignment.restart_sequence,
+            restart_asked_at: None,
+            completed: assignment.completed,
+        })
+    }
+}
+
+impl From<wire::Segment> for Segment {
+    fn from(segment: wire::Segment) -> Self {
+        Self {
+            name: segment.name,
+            bridge: segment.bridge,
+            subnet: segment.subnet,
+            gateway: segment.gateway,
+            ip_range: segment.ip_range,
+            mtu: segment.mtu,
+            internal: segment.internal,
+            labels: segment.labels,
+        }
+    }
+}
+
+impl From<wire::VolumeUse> for VolumeUse {
+    fn from(volume: wire::VolumeUse) -> Self {
+        Self {
+            name: volume.name,
+            driver: volume.driver,
+            options: volume.options,
+            labels: volume.labels,
+            external: volume.external,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The Docker Engine as a [`Runtime`].
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt as _;
+use gantry_api::agent::v1::FilterValues;
+use gantry_model::{ClusterId, Mount, ReplicaId};
+use prost_types::Timestamp as WireTime;
+
+use super::assignment::{Assignment, Segment, VolumeUse};
+use super::runtime::{Changed, Changes, Runtime};
+use crate::engine::{CLUSTER_LABEL, Engine, Error, Kind, NetworkWanted, Observed, REPLICA_LABEL};
+
+/// What a container's change can be that matters to its supervisor.
+const ACTIONS: [&str; 10] =
+    ["create", "start", "die", "destroy", "pause", "unpause", "oom", "restart", "rename", "health_status"];
+
+/// The engine, as far as one cluster's containers go.
+#[derive(Clone)]
+pub struct DockerRuntime {
+    engine: Engine,
+    cluster: ClusterId,
+}
+
+impl DockerRuntime {
+    /// The containers of `cluster` on `engine`.
+    pub fn new(engine: Engine, cluster: ClusterId) -> Self {
+        Self { engine, cluster }
+    }
+
+    fn of_cluster(&self) -> BTreeMap<String, FilterValues> {
+        let label = format!("{CLUSTER_LABEL}={}", self.cluster);
+        BTreeMap::from([("label".to_owned(), FilterValues { values: vec![label] })])
+    }
+}
+
+impl Runtime for DockerRuntime {
+    async fn list(&self) -> Result<Vec<Observed>, Error> {
+        let mut all = Vec::new();
+        for container in self.engine.list(true, &self.of_cluster()).await? {
+            all.extend(self.engine.observe(&container.id).await?);
+        }
+        Ok(all)
+    }
+
+    async fn observe(&self, id: &str) -> Result<Option<Observed>, Error> {
+        self.engine.observe(id).await
+    }
+
+    fn changes(&self, since: Option<WireTime>) -> Changes {
+        let mut filters = self.of_cluster();
+        filters.insert("type".to_owned(), FilterValues { values: vec!["container".to_owned()] });
+        let values = ACTIONS.iter().map(|action| (*action).to_owned()).collect();
+        filters.insert("event".to_owned(), FilterValues { values });
+        Box::pin(self.engine.events(since, None, &filters).filter_map(async |event| match event {
+            Ok(event) => {
+                let replica = ReplicaId::new(event.attributes.get(REPLICA_LABEL)?).ok()?;
+                Some(Ok(Changed { time: event.time, id: event.id, replica, gone: event.action == "destroy" }))
+            }
+            Err(error) => Some(Err(error)),
+        }))
+    }
+
+    async fn create(&self, wanted: &Assignment, image: &str, mounts: Vec<Mount>) -> Result<String, Error> {
+        let mut container = wanted.container.clone();
+        container.mounts.extend(mounts);
+        // The mounted resolv.conf says it all; the engine need not know.
+        if !wanted.networks.is_empty() {
+            container.dns.clear();
+            container.dns_search.clear();
+            container.dns_options.clear();
+        }
+        let created = self.engine.create(&wanted.name, &container, image, &wanted.networks, &wanted.ports).await?;
+        for warning in created.warnings {
+            tracing::warn!(replica = %wanted.replica, warning, "the engine warns");
+        }
+        Ok(created.id)
+    }
+
+    async fn start(&self, id: &str) -> Result<(), Error> {
+        self.engine.start(id).await
+    }
+
+    async fn stop(&self, id: &str) -> Result<(), Error> {
+        self.engine.stop(id, None, None).await
+    }
+
+    async fn restart(&self, id: &str) -> Result<(), Error> {
+        self.engine.restart(id, None).await
+    }
+
+    async fn unpause(&self, id: &str) -> Result<(), Error> {
+        self.engine.unpause(id).await
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), Error> {
+        match self.engine.remove(id, true, true).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            // Somebody else is at it; the destroy event tells when it is done.
+            Err(error) if error.message.contains("is already in progress") => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn image(&self, image: &str, digest: &str, platform: &str) -> Result<String, Error> {
+        if let Some(found) = self.engine.find_image(image).await?
+            && (digest.is_empty() || found.id == digest)
+        {
+            return Ok(image.to_owned());
+        }
+        // The name stands for something else by now; what was deployed is kept under a name of its own.
+        let kept = crate::images::kept_name(digest);
+        if !digest.is_empty() && self.engine.find_image(&kept).await?.is_some() {
+            return Ok(kept);
+        }
+        let mut pull = self.engine.pull(image, platform);
+        while let Some(step) = pull.next().await {
+            step?;
+        }
+        match self.engine.find_image(image).await? {
+            Some(found) if digest.is_empty() || found.id == digest => Ok(image.to_owned()),
+            Some(_) => Err(Error::new(
+                Kind::NotFound,
+                format!("{image} is another image by now, and the one that was deployed ({digest}) is not on this node: deploy again"),
+            )),
+            None => Err(Error::new(Kind::NotFound, format!("no such image: {image}"))),
+        }
+    }
+
+    async fn ensure_segment(&self, segment: &Segment) -> Result<(), Error> {
+        if let Some(found) = self.engine.find_network(&segment.name).await? {
+            if found.labels.get(CLUSTER_LABEL).map(String::as_str) != Some(self.cluster.as_str()) {
+                return Err(Error::new(
+                    Kind::State,
+                    format!("this host has a network {} that is not Gantry's: remove it, or give the stack another name", segment.name),
+                ));
+            }
+            if found.subnet == segment.subnet && found.gateway == segment.gateway {
+                return Ok(());
+            }
+            self.engine.remove_network(&segment.name).await?;
+        }
+        let options = BTreeMap::from([
+            ("com.docker.network.bridge.name".to_owned(), segment.bridge.clone()),
+            ("com.docker.network.driver.mtu".to_owned(), segment.mtu.to_string()),
+        ]);
+        let wanted = NetworkWanted {
+            name: segment.name.clone(),
+            driver: "bridge".to_owned(),
+            subnet: segment.subnet.clone(),
+            gateway: segment.gateway.clone(),
+            ip_range: segment.ip_range.clone(),
+            internal: segment.internal,
+            options,
+            labels: segment.labels.clone(),
+        };
+        self.engine.create_network(&wanted).await.map(drop)
+    }
+
+    async fn segments(&self) -> Result<Vec<String>, Error> {
+        let networks = self.engine.networks(&self.of_cluster()).await?;
+        Ok(networks.into_iter().map(|network| network.name).collect())
+    }
+
+    async fn remove_segment(&self, name: &str) -> Result<(), Error> {
+        match self.engine.remove_network(name).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn ensure_volume(&self, volume: &VolumeUse) -> Result<(), Error> {
+        if volume.external {
+            return match self.engine.volume(&volume.name).await {
+                Err(error) if error.kind == Kind::NotFound => Err(Error::new(
+                    Kind::NotFound,
+                    format!("the external volume {} does not exist: make it with `docker volume create {}`", volume.name, volume.name),
+                )),
+                other => other.map(drop),
+            };
+        }
+        self.engine.create_volume(&volume.name, &volume.driver, &volume.options, &volume.labels).await.map(drop)
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), Error> {
+        match self.engine.remove_volume(name, false).await {
+            Err(error) if error.kind == Kind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+}

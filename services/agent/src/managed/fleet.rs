@@ -1,0 +1,301 @@
+//! All replicas of this node.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_api::node::v1 as wire;
+use gantry_model::{Lineage, ReplicaId, Stale, Timestamp};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::assignment::Assignment;
+use super::board::Board;
+use super::disk::Disk;
+use super::resolv::Folders;
+use super::runtime::Runtime;
+use super::segments::Segments;
+use super::supervisor::{Input, Shared, Sight, Supervisor};
+use crate::engine::{Error, Observed};
+
+/// Containers that are made or started at a time. Measured: from two on, more bring nothing.
+const STARTS: usize = 4;
+/// Containers that are stopped at a time; each may take its whole grace.
+const STOPS: usize = 16;
+/// How often is tried again to remove what could not be removed.
+const SWEEP_AGAIN: Duration = Duration::from_secs(2);
+
+/// What became of an assignment.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Assigned {
+    /// It is on disk and being worked on.
+    Taken,
+    /// The state that it came from is not believed; nothing was changed.
+    Refused(Stale),
+}
+
+/// The replicas of this node; clones share them.
+#[derive(Clone)]
+pub struct Fleet<R> {
+    shared: Arc<Shared<R>>,
+    inner: Arc<Mutex<Inner>>,
+    sweep: Arc<Notify>,
+    volumes: Arc<Notify>,
+}
+
+struct Inner {
+    disk: Disk,
+    supervisors: HashMap<ReplicaId, watch::Sender<Input>>,
+    /// The watch has told of every container: what it did not name is not there.
+    synced: bool,
+    /// A believed scheduler has said everything that it wants since this agent started.
+    trusted: bool,
+    /// Containers of replicas that nobody wants, as far as is known without a scheduler.
+    strays: BTreeMap<ReplicaId, Observed>,
+}
+
+impl<R: Runtime> Fleet<R> {
+    /// Takes up what was wanted last.
+    pub async fn open(runtime: R, folders: Folders, disk: Disk) -> Self {
+        let shared = Arc::new(Shared {
+            runtime,
+            board: Board::default(),
+            segments: Segments::default(),
+            volumes: std::sync::Mutex::new(disk.volumes.clone()),
+            folders,
+            starts: Semaphore::new(STARTS),
+            stops: Semaphore::new(STOPS),
+        });
+        shared.segments.want(disk.segments.clone()).await;
+        let inner = Inner {
+            disk,
+            supervisors: HashMap::new(),
+            synced: false,
+            trusted: false,
+            strays: BTreeMap::new(),
+        };
+        let fleet = Self { shared, inner: Arc::new(Mutex::new(inner)), sweep: Arc::default(), volumes: Arc::default() };
+        fleet.inner.lock().await.supervise(&fleet.shared);
+        fleet
+    }
+
+    /// Where the replicas' status is written.
+    pub fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
+    /// Whether a scheduler's state is to be believed.
+    pub async fn judge(&self, lineage: &Lineage) -> Result<(), Stale> {
+        match &self.inner.lock().await.disk.lineage {
+            Some(seen) => lineage.contains(seen),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until every container of the cluster was looked at since the agent started, and every
+    /// replica has its status on the board.
+    pub async fn settled(&self) {
+        let mut statuses = self.shared.board.subscribe();
+        loop {
+            let known = statuses.borrow_and_update().clone();
+            let inner = self.inner.lock().await;
+            if inner.synced && inner.disk.assignments.keys().all(|id| known.contains_key(id)) {
+                return;
+            }
+            drop(inner);
+            // Whether the containers were looked at shows in no status where there are none.
+            let _ = timeout(Duration::from_millis(50), statuses.changed()).await;
+        }
+    }
+
+    /// The volumes that are to be removed, on the word of a believed scheduler.
+    pub async fn volume_removals(&self) -> Vec<String> {
+        let inner = self.inner.lock().await;
+        if inner.trusted { inner.disk.volume_removals.clone() } else { Vec::new() }
+    }
+
+    /// Removes a volume and what is in it.
+    pub async fn remove_volume(&self, name: &str) -> Result<(), Error> {
+        self.shared.runtime.remove_volume(name).await
+    }
+
+    /// Waits until other volumes are to be removed, at most for `again`.
+    pub async fn volume_removals_changed(&self, again: Duration) {
+        let _ = timeout(again, self.volumes.notified()).await;
+    }
+
+    /// Takes what the scheduler wants: on disk first, then in hand.
+    pub async fn assign(&self, lineage: Lineage, message: wire::Assignments, now: Timestamp) -> io::Result<Assigned> {
+        let mut inner = self.inner.lock().await;
+        if let Some(seen) = &inner.disk.lineage
+            && let Err(stale) = lineage.contains(seen)
+        {
+            return Ok(Assigned::Refused(stale));
+        }
+        let full = message.full;
+        let next = next_disk(&inner.disk, lineage, message, now);
+        if next != inner.disk {
+            let (saved, folder) = (next.clone(), self.shared.folders.own.clone());
+            tokio::task::spawn_blocking(move || saved.save(&folder)).await.map_err(io::Error::other)??;
+        }
+        inner.disk = next;
+        inner.trusted |= full;
+        self.shared.segments.want(inner.disk.segments.clone()).await;
+        *self.shared.volumes.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = inner.disk.volumes.clone();
+        inner.supervise(&self.shared);
+        self.sweep.notify_one();
+        self.volumes.notify_one();
+        Ok(Assigned::Taken)
+    }
+
+    /// All containers of the cluster, as they are now.
+    pub async fn see_all(&self, containers: Vec<Observed>) {
+        self.shared.segments.doubt().await;
+        let mut inner = self.inner.lock().await;
+        let mut seen: HashMap<ReplicaId, Observed> =
+            containers.into_iter().map(|container| (container.replica.clone(), container)).collect();
+        for (replica, input) in &inner.supervisors {
+            tell(input, seen.remove(replica).map_or(Sight::Absent, Sight::Present));
+        }
+        inner.strays = seen.into_iter().collect();
+        inner.synced = true;
+        inner.supervise(&self.shared);
+    }
+
+    /// One container, as it is now.
+    pub async fn see(&self, replica: &ReplicaId, container: Option<Observed>) {
+        let mut inner = self.inner.lock().await;
+        match inner.supervisors.get(replica) {
+            Some(input) => tell(input, container.map_or(Sight::Absent, Sight::Present)),
+            None => {
+                match container {
+                    Some(container) => inner.strays.insert(replica.clone(), container),
+                    None => inner.strays.remove(replica),
+                };
+                inner.supervise(&self.shared);
+            }
+        }
+    }
+
+    /// Removes networks that nobody uses, until `stop`.
+    pub async fn keep_clean(&self, stop: CancellationToken) {
+        let mut clean = true;
+        let mut statuses = self.shared.board.subscribe();
+        loop {
+            let woken = async {
+                tokio::select! {
+                    () = self.sweep.notified() => {}
+                    _ = statuses.changed(), if !clean => {}
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                // While something is left, try now and then without being told.
+                _ = timeout(if clean { Duration::from_secs(60) } else { SWEEP_AGAIN }, woken) => {}
+            }
+            if self.inner.lock().await.trusted {
+                clean = match self.shared.segments.sweep(&self.shared.runtime).await {
+                    Ok(clean) => clean,
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot look for networks that nobody uses");
+                        false
+                    }
+                };
+            }
+        }
+    }
+}
+
+fn tell(input: &watch::Sender<Input>, sight: Sight) {
+    input.send_if_modified(|input| {
+        let changed = input.sight != sight;
+        input.sight = sight;
+        changed
+    });
+}
+
+fn next_disk(before: &Disk, lineage: Lineage, message: wire::Assignments, now: Timestamp) -> Disk {
+    let mut assignments = if message.full { BTreeMap::new() } else { before.assignments.clone() };
+    for upsert in message.upserts {
+        let id = upsert.replica_id.clone();
+        match Assignment::try_from(upsert) {
+            Ok(mut assignment) => {
+                // A restart that is new to this agent is asked for now; one that it knows keeps its
+                // time; and a replica that is new altogether has nothing to restart.
+                if let Some(known) = before.assignments.get(&assignment.replica) {
+                    assignment.restart_asked_at = if known.restart_sequence < assignment.restart_sequence {
+                        Some(now)
+                    } else {
+                        known.restart_asked_at
+                    };
+                }
+                assignments.insert(assignment.replica.clone(), assignment);
+            }
+            Err(problem) => {
+                tracing::error!(replica = id, %problem, "cannot read an assignment; keeping the one before");
+                if let Some((id, known)) = ReplicaId::new(&id).ok().and_then(|id| before.assignments.get_key_value(&id)) {
+                    assignments.insert(id.clone(), known.clone());
+                }
+            }
+        }
+    }
+    for id in message.removals.iter().filter_map(|id| ReplicaId::new(id).ok()) {
+        assignments.remove(&id);
+    }
+    Disk {
+        lineage: Some(lineage),
+        assignments,
+        segments: message.segments.into_iter().map(Into::into).collect(),
+        volumes: message.volumes.into_iter().map(Into::into).collect(),
+        volume_removals: message.volume_removals,
+    }
+}
+
+impl Inner {
+    /// Gives every wanted replica its supervisor, and tells those of unwanted ones. Containers that
+    /// nobody wants are ended only once a believed scheduler has said everything that it wants.
+    fn supervise<R: Runtime>(&mut self, shared: &Arc<Shared<R>>) {
+        self.supervisors.retain(|_, input| !input.is_closed());
+        for (id, assignment) in &self.disk.assignments {
+            let desired = Some(Arc::new(assignment.clone()));
+            match self.supervisors.get(id) {
+                Some(input) => {
+                    input.send_if_modified(|input| {
+                        let changed = input.desired != desired;
+                        input.desired = desired;
+                        changed
+                    });
+                }
+                None => {
+                    let sight = match self.strays.remove(id) {
+                        Some(container) => Sight::Present(container),
+                        None if self.synced => Sight::Absent,
+                        None => Sight::Unknown,
+                    };
+                    self.supervisors.insert(id.clone(), spawn(id, shared, Input { desired, sight }));
+                }
+            }
+        }
+        if !self.trusted {
+            return;
+        }
+        for (id, input) in &self.supervisors {
+            if !self.disk.assignments.contains_key(id) {
+                input.send_if_modified(|input| input.desired.take().is_some());
+            }
+        }
+        for (id, container) in std::mem::take(&mut self.strays) {
+            tracing::info!(replica = %id, container = container.id, "removing a container that nobody wants");
+            let input = Input { desired: None, sight: Sight::Present(container) };
+            self.supervisors.insert(id.clone(), spawn(&id, shared, input));
+        }
+    }
+}
+
+fn spawn<R: Runtime>(id: &ReplicaId, shared: &Arc<Shared<R>>, input: Input) -> watch::Sender<Input> {
+    let (sender, _) = watch::channel(input);
+    tokio::spawn(Supervisor::new(id.clone(), shared.clone(), sender.clone()).run());
+    sender
+}

@@ -1,0 +1,111 @@
+//! What the scheduler is told of a replica. Pure.
+
+use gantry_api::agent::v1::ContainerState as State;
+use gantry_model::{Phase, ReplicaStatus};
+
+use super::assignment::Assignment;
+use crate::engine::Observed;
+
+/// What a supervisor is doing at the moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// Nothing.
+    #[default]
+    Waiting,
+    /// Making image, networks and volumes ready.
+    Preparing,
+    /// Making or starting the container.
+    Starting,
+    /// Stopping or removing it.
+    Stopping,
+    /// The last step failed, with these words, and is tried again.
+    Failed(String),
+    /// All is gone.
+    Gone,
+}
+
+/// The status of a replica. `own_restarts` counts what this agent started again; the engine counts
+/// only its own.
+pub fn status(
+    desired: Option<&Assignment>,
+    observed: Option<&Observed>,
+    activity: &Activity,
+    own_restarts: u32,
+) -> ReplicaStatus {
+    let mut status = observed.map(seen).unwrap_or_default();
+    status.restarts = status.restarts.saturating_add(own_restarts);
+    status.restart_sequence = done_restart(desired, observed);
+    match activity {
+        Activity::Waiting => {
+            if observed.is_none() && desired.is_some_and(|desired| desired.completed) {
+                status.phase = Phase::Exited;
+            }
+        }
+        Activity::Preparing => status.phase = Phase::Preparing,
+        Activity::Starting if status.phase != Phase::Running => status.phase = Phase::Starting,
+        Activity::Starting => {}
+        Activity::Stopping => status.phase = Phase::Stopping,
+        Activity::Failed(message) => {
+            // A container that runs is running, whatever else could not be done with it.
+            if status.phase != Phase::Running {
+                status.phase = Phase::Failed;
+            }
+            status.message.clone_from(message);
+        }
+        Activity::Gone => status.phase = Phase::Removed,
+    }
+    status
+}
+
+fn seen(observed: &Observed) -> ReplicaStatus {
+    let ended = matches!(observed.state, State::Exited | State::Restarting | State::Dead);
+    ReplicaStatus {
+        phase: match observed.state {
+            State::Created => Phase::Starting,
+            State::Running => Phase::Running,
+            State::Paused => Phase::Paused,
+            State::Restarting => Phase::Restarting,
+            State::Removing => Phase::Stopping,
+            State::Exited | State::Dead => Phase::Exited,
+            State::Unspecified => Phase::Preparing,
+        },
+        container_id: observed.id.clone(),
+        message: message(observed, ended),
+        exit_code: ended.then_some(observed.exit_code),
+        oom_killed: observed.oom_killed,
+        restarts: observed.restart_count,
+        health: observed.health,
+        started_at: observed.started_at,
+        finished_at: observed.finished_at,
+        restart_sequence: 0,
+        ports: observed.ports.clone(),
+    }
+}
+
+fn message(observed: &Observed, ended: bool) -> String {
+    if !observed.error.is_empty() {
+        return observed.error.clone();
+    }
+    if ended && observed.oom_killed {
+        return "its memory ran out, and the kernel killed it".to_owned();
+    }
+    if ended && observed.exit_code != 0 {
+        return match observed.exit_code {
+            137 => "killed (exit code 137)".to_owned(),
+            code => format!("ended with exit code {code}"),
+        };
+    }
+    if observed.state == State::Paused {
+        return "paused by hand: `docker unpause` lets it go on".to_owned();
+    }
+    String::new()
+}
+
+/// The newest restart that this container has had.
+fn done_restart(desired: Option<&Assignment>, observed: Option<&Observed>) -> u64 {
+    let (Some(desired), Some(observed)) = (desired, observed) else { return 0 };
+    let pending = desired
+        .restart_asked_at
+        .is_some_and(|asked| observed.started_at.is_none_or(|started| started < asked));
+    if pending { desired.restart_sequence.saturating_sub(1) } else { desired.restart_sequence }
+}

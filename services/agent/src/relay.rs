@@ -1,0 +1,160 @@
+//! Answers what a person asked the scheduler for, on a stream that is opened from here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use gantry_api::agent::v1::{ExecResponse, exec_response};
+use gantry_api::node::v1::open_relay::Want;
+use gantry_api::node::v1::relay_request::Message as ToScheduler;
+use gantry_api::node::v1::relay_response::Message as FromScheduler;
+use gantry_api::node::v1::relay_service_client::RelayServiceClient;
+use gantry_api::node::v1::{
+    ExecWanted, ImageWanted, LogsWanted as WireLogs, OpenRelay, RelayError, RelayRequest, RelayResponse, StatsWanted,
+};
+use gantry_model::{ReplicaId, ReplicaStatus};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use crate::engine::{Engine, LogsWanted};
+use crate::images;
+use crate::public::{Input, carry_process, exec_message, log_piece};
+
+const QUEUE: usize = 32;
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+
+type Statuses = Arc<BTreeMap<ReplicaId, ReplicaStatus>>;
+type Out = mpsc::Sender<RelayRequest>;
+
+/// Opens the stream and answers, in a task of its own.
+pub fn open(channel: Channel, engine: Engine, statuses: Statuses, ask: OpenRelay) {
+    tokio::spawn(async move {
+        let (outgoing, stream) = mpsc::channel(QUEUE);
+        if send(&outgoing, ToScheduler::RelayId(ask.relay_id)).await.is_err() {
+            return;
+        }
+        let mut client = RelayServiceClient::new(channel);
+        let opened = timeout(OPEN_WITHIN, client.relay(ReceiverStream::new(stream))).await;
+        let incoming = match opened {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => {
+                tracing::debug!(reason = status.message(), "nobody waits for a relay any more");
+                return;
+            }
+            Err(_) => return,
+        };
+        let answer = Answer { engine, statuses, outgoing: outgoing.clone() };
+        let done = tokio::select! {
+            done = answer.give(ask.want, incoming) => done,
+            () = outgoing.closed() => return,
+        };
+        if let Err(status) = done {
+            let error = RelayError { code: status.code().into(), message: status.message().to_owned() };
+            let _ = send(&outgoing, ToScheduler::Error(error)).await;
+        }
+    });
+}
+
+async fn send(outgoing: &Out, message: ToScheduler) -> Result<(), Status> {
+    let request = RelayRequest { message: Some(message) };
+    outgoing.send(request).await.map_err(|_| Status::cancelled("the reader hung up"))
+}
+
+struct Answer {
+    engine: Engine,
+    statuses: Statuses,
+    outgoing: Out,
+}
+
+impl Answer {
+    async fn give(&self, want: Option<Want>, incoming: Streaming<RelayResponse>) -> Result<(), Status> {
+        match want {
+            Some(Want::Logs(wanted)) => self.logs(wanted).await,
+            Some(Want::Exec(wanted)) => self.exec(wanted, incoming).await,
+            Some(Want::Stats(wanted)) => self.stats(wanted).await,
+            Some(Want::Image(wanted)) => self.image(wanted).await,
+            None => Err(Status::unimplemented("this agent does not know what was asked: is it older than the scheduler?")),
+        }
+    }
+
+    /// The container of a replica.
+    fn container(&self, replica: &str) -> Result<String, Status> {
+        let status = ReplicaId::new(replica).ok().and_then(|id| self.statuses.get(&id).cloned());
+        match status {
+            Some(status) if !status.container_id.is_empty() => Ok(status.container_id),
+            Some(status) if !status.message.is_empty() => {
+                Err(Status::failed_precondition(format!("it has no container yet: {}", status.message)))
+            }
+            _ => Err(Status::failed_precondition("it has no container yet")),
+        }
+    }
+
+    async fn logs(&self, wanted: WireLogs) -> Result<(), Status> {
+        let container = self.container(&wanted.replica_id)?;
+        let part = LogsWanted {
+            follow: wanted.follow,
+            since: wanted.since,
+            until: None,
+            tail: wanted.tail,
+            timestamps: true,
+        };
+        let mut log = self.engine.logs(&container, &part);
+        while let Some(piece) = log.next().await {
+            send(&self.outgoing, ToScheduler::Log(log_piece(piece?))).await?;
+        }
+        Ok(())
+    }
+
+    async fn stats(&self, wanted: StatsWanted) -> Result<(), Status> {
+        let container = self.container(&wanted.replica_id)?;
+        let mut samples = self.engine.stats(&container, wanted.once);
+        while let Some(sample) = samples.next().await {
+            send(&self.outgoing, ToScheduler::Stats(sample?)).await?;
+        }
+        Ok(())
+    }
+
+    async fn exec(&self, wanted: ExecWanted, incoming: Streaming<RelayResponse>) -> Result<(), Status> {
+        let container = self.container(&wanted.replica_id)?;
+        let start = wanted.start.ok_or_else(|| Status::invalid_argument("start is missing"))?;
+        let io = self.engine.exec(&container, &start).await?;
+        let exec = io.id.clone();
+        let input = incoming.map(|message| match message {
+            Ok(RelayResponse { message: Some(FromScheduler::Stdin(data)) }) => Input::Bytes(data),
+            Ok(RelayResponse { message: Some(FromScheduler::Resize(size)) }) => Input::Resize(size),
+            _ => Input::End,
+        });
+        let resize = |size| {
+            let (engine, exec) = (self.engine.clone(), exec.clone());
+            async move { drop(engine.resize_exec(&exec, size).await) }
+        };
+        let ended = carry_process(io, input, resize, |piece| {
+            let message = ToScheduler::Exec(ExecResponse { message: Some(exec_message(piece)) });
+            async move { send(&self.outgoing, message).await.is_ok() }
+        })
+        .await?;
+        if ended {
+            let code = self.engine.exec_exit_code(&exec).await?;
+            let message = Some(exec_response::Message::ExitCode(code));
+            send(&self.outgoing, ToScheduler::Exec(ExecResponse { message })).await?;
+        }
+        Ok(())
+    }
+
+    async fn image(&self, wanted: ImageWanted) -> Result<(), Status> {
+        let (steps, mut told) = mpsc::channel(QUEUE);
+        let resolving = images::resolve(&self.engine, &wanted, &steps);
+        tokio::pin!(resolving);
+        let found = loop {
+            tokio::select! {
+                Some(step) = told.recv() => send(&self.outgoing, ToScheduler::Pull(step)).await?,
+                found = &mut resolving => break found?,
+            }
+        };
+        send(&self.outgoing, ToScheduler::Image(found)).await
+    }
+}

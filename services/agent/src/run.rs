@@ -1,0 +1,194 @@
+//! Puts the parts together.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gantry_api::agent::v1::container_service_server::ContainerServiceServer;
+use gantry_api::agent::v1::host_service_server::HostServiceServer;
+use gantry_api::agent::v1::image_service_server::ImageServiceServer;
+use gantry_api::agent::v1::network_service_server::NetworkServiceServer;
+use gantry_api::agent::v1::volume_service_server::VolumeServiceServer;
+use gantry_boot::admin::Readiness;
+use gantry_boot::{ConnectError, Server, admin, connect_lazy, random_id};
+use gantry_identity::{Bundle, Identity, Role};
+use gantry_model::NodeId;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::managed::{self, Disk, DockerRuntime, Fleet, Folders};
+use crate::metrics;
+use crate::public::{Containers, HostInfo, Images, Resources};
+use crate::session::{Own, Sessions};
+
+/// Calls in flight may take this long after the agent was asked to end.
+const GRACE: Duration = Duration::from_secs(2);
+const ENGINE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why an agent ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its certificate is not there.
+    #[error("cannot read this node's certificate; `gantry init` makes it")]
+    Identity(#[source] std::io::Error),
+    /// Its certificate is not Gantry's.
+    #[error("cannot use this node's certificate")]
+    Certificate(#[from] gantry_identity::BadCertificate),
+    /// Its certificate is of somebody else.
+    #[error("this certificate is of a {0}, not of a node")]
+    NotANode(Role),
+    /// Its certificate names no node.
+    #[error(transparent)]
+    Name(#[from] gantry_model::BadName),
+    /// The engine's address is none.
+    #[error("cannot use the Docker socket {socket}")]
+    Engine {
+        /// The socket.
+        socket: String,
+        /// Why.
+        source: crate::engine::Error,
+    },
+    /// Its folder cannot be used.
+    #[error("cannot use the agent's folder {}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The gRPC server failed.
+    #[error(transparent)]
+    Server(#[from] gantry_boot::Error),
+    /// The scheduler's address or the certificate cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The admin port cannot be had.
+    #[error("cannot serve the admin port")]
+    Admin(#[source] std::io::Error),
+}
+
+/// Runs an agent until `stop`.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let own = Bundle::load(&config.identity).map_err(Error::Identity)?;
+    let identity = own.identity()?;
+    if identity.role != Role::Node {
+        return Err(Error::NotANode(identity.role));
+    }
+    let engine = Engine::at(&config.docker)
+        .map_err(|source| Error::Engine { socket: config.docker.clone(), source })?;
+    let in_folder = |source| Error::Folder { path: config.data.clone(), source };
+    std::fs::create_dir_all(&config.data).map_err(in_folder)?;
+    let disk = Disk::load(&config.data).map_err(in_folder)?;
+
+    // The lifecycle API is there at once: it says itself what the engine cannot do.
+    let server = Server::bind(config.listen, &own)
+        .await?
+        .add(ContainerServiceServer::new(Containers::new(engine.clone())))
+        .add(ImageServiceServer::new(Images::new(engine.clone())))
+        .add(VolumeServiceServer::new(Resources::new(engine.clone())))
+        .add(NetworkServiceServer::new(Resources::new(engine.clone())))
+        .add(HostServiceServer::new(HostInfo::new(engine.clone())));
+    let address = server.address()?;
+    tracing::info!(%address, node = identity.name, "agent ready");
+    let channel = connect_lazy(&config.scheduler, Role::Scheduler, "", &own)?;
+
+    let (connected, session) = watch::channel(Some("no session with the scheduler yet".to_owned()));
+    let managing = manage(&config, &identity, engine, disk, channel, address.port(), connected, session, stop.clone());
+    let ended = tokio::select! {
+        ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
+        ended = managing => ended,
+    };
+    stop.cancel();
+    ended
+}
+
+#[allow(clippy::too_many_arguments)] // One call, from the function above, which this would only make longer.
+async fn manage(
+    config: &Config,
+    identity: &Identity,
+    engine: Engine,
+    disk: Disk,
+    channel: tonic::transport::Channel,
+    agent_port: u16,
+    connected: watch::Sender<Option<String>>,
+    session: watch::Receiver<Option<String>>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let Some(folders) = find_folders(config, &engine, &stop).await? else { return Ok(()) };
+    let runtime = DockerRuntime::new(engine.clone(), identity.cluster.clone());
+    let fleet = Fleet::open(runtime.clone(), folders, disk).await;
+    let (problem, problems) = watch::channel(None);
+    let name = match (&config.name, engine.host().await) {
+        (Some(name), _) => name.clone(),
+        (None, Ok((host, _))) if !host.hostname.is_empty() => host.hostname,
+        (None, _) => identity.name.clone(),
+    };
+    let sessions = Sessions {
+        own: Own {
+            node: NodeId::new(&identity.name)?,
+            name,
+            addresses: config.advertise.clone(),
+            agent_port,
+            instance: random_id(16),
+        },
+        channel,
+        engine,
+        fleet: fleet.clone(),
+        problem: problems.clone(),
+        connected,
+    };
+    let readiness = Readiness::waiting_for("the Docker Engine");
+    let registry = metrics::registry(fleet.board().clone(), problems.clone(), session);
+    let serving_admin = admin::serve(config.admin, registry, readiness.clone(), stop.clone());
+    let stopped = stop.clone();
+    tokio::select! {
+        () = managed::watch(fleet.clone(), runtime, problem, stop.clone()) => Ok(()),
+        () = fleet.keep_clean(stop.clone()) => Ok(()),
+        () = sessions.run(stop.clone()) => Ok(()),
+        () = tell_readiness(readiness, problems) => Ok(()),
+        ended = serving_admin => match ended {
+            Ok(()) => {
+                stopped.cancelled().await;
+                Ok(())
+            }
+            Err(error) => Err(Error::Admin(error)),
+        },
+    }
+}
+
+async fn tell_readiness(readiness: Readiness, mut problem: watch::Receiver<Option<String>>) {
+    loop {
+        let state = problem.borrow_and_update().clone().map_or(Ok(()), Err);
+        readiness.set(state);
+        if problem.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Where the agent's folder lies on the host. `None` if it was asked to end before that was known.
+async fn find_folders(config: &Config, engine: &Engine, stop: &CancellationToken) -> Result<Option<Folders>, Error> {
+    let own = config.data.clone();
+    let Some(volume) = &config.volume else {
+        let host = std::path::absolute(&own).map_err(|source| Error::Folder { path: own.clone(), source })?;
+        return Ok(Some(Folders { own, host }));
+    };
+    let mut told = false;
+    loop {
+        match engine.volume(volume).await {
+            Ok(found) => return Ok(Some(Folders { own, host: Path::new(&found.mountpoint).to_owned() })),
+            Err(error) => {
+                if !told {
+                    tracing::warn!(%error, volume, "cannot find the agent's folder on the host; trying again");
+                }
+                told = true;
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = sleep(ENGINE_AGAIN) => {}
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What a proxy is started with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Gantry's proxy: runs on every node and answers the names of its networks.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "gantry-proxy", version)]
+pub struct Config {
+    /// The scheduler's address, HOST:PORT.
+    #[arg(long, env = "GANTRY_SCHEDULER", default_value = "127.0.0.1:7070")]
+    pub scheduler: String,
+    /// Where to serve gRPC.
+    #[arg(long, env = "GANTRY_LISTEN", default_value = "0.0.0.0:7073")]
+    pub listen: SocketAddr,
+    /// Where to serve metrics and health over plain HTTP.
+    #[arg(long, env = "GANTRY_ADMIN", default_value = "127.0.0.1:7173")]
+    pub admin: SocketAddr,
+    /// The proxy's folder.
+    #[arg(long, env = "GANTRY_DATA", default_value = "/var/lib/gantry")]
+    pub data: PathBuf,
+    /// The folder with ca.pem, cert.pem and key.pem.
+    #[arg(long, env = "GANTRY_IDENTITY", default_value = "/var/lib/gantry/identity")]
+    pub identity: PathBuf,
+    /// The port on which names are answered.
+    #[arg(long, env = "GANTRY_DNS_PORT", default_value_t = 53)]
+    pub dns_port: u16,
+    /// The file that names the node's own name servers.
+    #[arg(long, env = "GANTRY_RESOLV_CONF", default_value = "/etc/resolv.conf")]
+    pub resolv_conf: PathBuf,
+}

@@ -1,0 +1,24 @@
+//! Whether a stack is what it was asked to be.
+
+use gantry_model::{Goal, Replica, Service, Snapshot, StackName};
+
+/// Whether every service of `stack` has what it wants, and nothing is on its way.
+pub fn converged(snapshot: &Snapshot, stack: &StackName) -> bool {
+    snapshot.services_of(stack).all(|service| service_converged(snapshot, service))
+}
+
+fn service_converged(snapshot: &Snapshot, service: &Service) -> bool {
+    let replicas: Vec<_> = snapshot.replicas_of(&service.id).collect();
+    !service.removing
+        && replicas.len() == service.wanted() as usize
+        && replicas.iter().all(|replica| settled(snapshot, service, replica))
+}
+
+fn settled(snapshot: &Snapshot, service: &Service, replica: &Replica) -> bool {
+    let restarted = replica.restart_sequence == service.restart_sequence
+        && snapshot.status_of(&replica.id).is_some_and(|status| status.restart_sequence >= service.restart_sequence);
+    let done = replica.outcome.is_some_and(|outcome| outcome.exit_code == 0);
+    replica.goal == Goal::Run
+        && replica.revision == service.revision
+        && (done || (restarted && snapshot.is_ready(replica)))
+}

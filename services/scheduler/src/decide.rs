@@ -1,0 +1,46 @@
+//! What to do next: pure functions of a [`Snapshot`] and a time.
+//!
+//! [`decide`] runs its stages in order on a working copy. Each pushes [`Action`]s; an action knows
+//! which records it changes and what it says to people, so one value serves the log, the event, the
+//! test and the store. Nothing in this folder reads a clock, draws a random number or waits.
+
+mod action;
+mod address;
+mod count;
+mod depends;
+mod drain;
+mod filter;
+mod finish;
+mod place;
+mod plan;
+mod restart;
+mod retire;
+mod tables;
+mod update;
+
+pub use action::Action;
+pub use address::{Exhausted, Pool, SMALLEST_PREFIX};
+pub use filter::collide;
+pub use place::{explain, network_keys};
+pub use plan::{Plan, record_event};
+pub use tables::table;
+
+use gantry_model::{Snapshot, Timestamp};
+
+/// All that is to be done now. Deciding again on the outcome gives nothing more to do, until
+/// something is seen or time passes.
+pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Plan {
+    let mut plan = Plan::new(snapshot, now);
+    finish::record_outcomes(&mut plan);
+    retire::retire(&mut plan);
+    count::count(&mut plan);
+    update::update(&mut plan);
+    restart::restart(&mut plan);
+    place::place(&mut plan);
+    drain::advance(&mut plan);
+    finish::clean_up(&mut plan);
+    plan
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! What a replica waits for before it starts.
+
+use gantry_model::{Condition, Goal, Health, Phase, Service, Snapshot};
+
+/// The first unmet dependency of `service`, in words; `None` if all are met.
+pub fn unmet(snapshot: &Snapshot, service: &Service) -> Option<String> {
+    service.spec.depends_on.iter().find_map(|(name, dependency)| {
+        let target = snapshot.services_of(service.id.stack()).find(|other| other.id.name() == name);
+        match target {
+            Some(target) => unmet_condition(snapshot, target, dependency.condition),
+            None if dependency.required => Some(format!("{name} does not exist")),
+            None => None,
+        }
+    })
+}
+
+fn unmet_condition(snapshot: &Snapshot, target: &Service, condition: Condition) -> Option<String> {
+    let name = target.id.name();
+    let mut live = snapshot.replicas_of(&target.id).filter(|replica| replica.goal == Goal::Run);
+    match condition {
+        Condition::Started => {
+            let started = live.any(|replica| {
+                replica.outcome.is_some()
+                    || snapshot.status_of(&replica.id).is_some_and(|status| status.phase == Phase::Running)
+            });
+            (!started).then(|| format!("{name} to start"))
+        }
+        Condition::Healthy => {
+            let healthy = live.any(|replica| {
+                snapshot.status_of(&replica.id).is_some_and(|status| {
+                    status.phase == Phase::Running && status.health == Health::Healthy
+                })
+            });
+            (!healthy).then(|| format!("{name} to be healthy"))
+        }
+        Condition::Completed => {
+            let current: Vec<_> = live.filter(|replica| replica.revision == target.revision).collect();
+            let failed = current.iter().find_map(|replica| {
+                replica.outcome.map(|outcome| outcome.exit_code).filter(|code| *code != 0)
+            });
+            if let Some(code) = failed {
+                return Some(format!("{name} to complete, but it ended with exit code {code}"));
+            }
+            let done = !current.is_empty() && current.iter().all(|replica| replica.outcome.is_some());
+            (!done).then(|| format!("{name} to complete"))
+        }
+    }
+}

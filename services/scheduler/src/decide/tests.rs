@@ -1,0 +1,425 @@
+//! Decisions on small worlds, built with `gantry-testkit`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gantry_model::{Condition, Goal, Health, Phase, RestartPolicy, TableVersion, Timestamp, UpdateOrder};
+use gantry_testkit::World;
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(100_000);
+
+/// Decides until nothing is left to do, as the scheduler does.
+fn settle(world: &mut World) {
+    for _ in 0..50 {
+        let plan = decide(&world.snapshot, world.now);
+        if plan.changes.is_empty() {
+            return;
+        }
+        world.commit(&plan.changes);
+    }
+    panic!("decisions do not come to an end");
+}
+
+fn goals(world: &World, service: &str) -> Vec<(u32, u64, Goal)> {
+    world.replicas(service).iter().map(|replica| (replica.slot, replica.revision, replica.goal)).collect()
+}
+
+#[test]
+fn a_service_gets_its_replicas_each_with_an_address_of_its_own() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3));
+    settle(&mut world);
+    let replicas = world.replicas("shop/web");
+    assert_eq!(goals(&world, "shop/web"), [(1, 1, Goal::Run), (2, 1, Goal::Run), (3, 1, Goal::Run)]);
+    let addresses: std::collections::BTreeSet<_> = replicas.iter().map(|replica| replica.addresses["default"]).collect();
+    assert_eq!(addresses.len(), 3);
+    assert!(replicas.iter().all(|replica| replica.node.is_some()));
+}
+
+#[test]
+fn deciding_again_changes_nothing() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3));
+    settle(&mut world);
+    assert!(decide(&world.snapshot, world.now).actions.is_empty());
+}
+
+#[test]
+fn scaling_down_drains_the_newest_slots() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3));
+    settle(&mut world);
+    world.run_all();
+    world.change_service("shop/web", |service| service.replicas = 1);
+    settle(&mut world);
+    assert_eq!(
+        goals(&world, "shop/web").iter().map(|(slot, _, goal)| (*slot, *goal > Goal::Run)).collect::<Vec<_>>(),
+        [(1, false), (2, true), (3, true)]
+    );
+}
+
+#[test]
+fn a_replica_is_not_stopped_before_every_proxy_acknowledged() {
+    let mut world = World::new(NOW).node("n1").proxy("p1").proxy("p2").service("shop/web", |service| service.replicas(1));
+    settle(&mut world);
+    world.run_all();
+    world.change_service("shop/web", |service| service.removing = true);
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Drain);
+
+    let revision = world.snapshot.revision;
+    world.ack("p1", TableVersion { revision, sequence: 0 });
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Drain, "p2 does not know yet");
+
+    world.ack("p2", TableVersion { revision, sequence: 0 });
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Stop);
+}
+
+#[test]
+fn a_proxy_that_never_answers_holds_a_stop_for_the_drain_timeout_only() {
+    let mut world = World::new(NOW).node("n1").proxy("p1").service("shop/web", |service| service.replicas(1));
+    settle(&mut world);
+    world.run_all();
+    world.change_service("shop/web", |service| service.removing = true);
+    settle(&mut world);
+    world.pass(Duration::from_millis(9_900));
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Drain);
+    world.pass(Duration::from_millis(200));
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Stop);
+}
+
+#[test]
+fn a_removed_stack_goes_users_first_and_leaves_its_volumes() {
+    let mut world = World::new(NOW).node("n1").service("shop/db", |service| service.volume("data")).service("shop/web", |service| {
+        service.depends_on("db", Condition::Started)
+    });
+    settle(&mut world);
+    world.run_all();
+    settle(&mut world);
+    world.run_all();
+    world.remove_stack("shop", false);
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/db")[0].2, Goal::Run, "web still needs it");
+    for _ in 0..6 {
+        world.run_all();
+        settle(&mut world);
+    }
+    assert!(world.snapshot.services.is_empty() && world.snapshot.stacks.is_empty() && world.snapshot.networks.is_empty());
+    assert_eq!(world.snapshot.volumes.len(), 1);
+}
+
+#[test]
+fn a_removed_stack_waits_until_its_volumes_are_gone_where_they_are_to_go() {
+    let mut world = World::new(NOW).node("n1").service("shop/db", |service| service.volume("data"));
+    settle(&mut world);
+    world.run_all();
+    world.remove_stack("shop", true);
+    for _ in 0..4 {
+        settle(&mut world);
+        world.run_all();
+    }
+    let volume = world.snapshot.volumes.values().next().unwrap();
+    assert!(volume.removing && world.snapshot.stacks.len() == 1);
+    world.forget_volume("shop", "data");
+    settle(&mut world);
+    assert!(world.snapshot.stacks.is_empty());
+}
+
+#[test]
+fn a_dependency_holds_a_replica_until_it_is_met() {
+    for (condition, reached) in [(Condition::Started, "running"), (Condition::Healthy, "healthy"), (Condition::Completed, "done")] {
+        let mut world = World::new(NOW)
+            .node("n1")
+            .service("shop/db", |service| match condition {
+                Condition::Completed => service.restart(RestartPolicy::No),
+                _ => service,
+            })
+            .service("shop/web", |service| service.depends_on("db", condition));
+        settle(&mut world);
+        let waiting = world.replicas("shop/web")[0].pending.clone().unwrap_or_default();
+        assert!(waiting.starts_with("waits for db to"), "{waiting}");
+
+        let db = world.replicas("shop/db")[0].id.clone();
+        match reached {
+            "running" => world.see(&db, |status| status.phase = Phase::Running),
+            "healthy" => {
+                world.see(&db, |status| (status.phase, status.health) = (Phase::Running, Health::Starting));
+                settle(&mut world);
+                assert!(world.replicas("shop/web")[0].node.is_none());
+                world.see(&db, |status| status.health = Health::Healthy);
+            }
+            _ => world.see(&db, |status| (status.phase, status.exit_code) = (Phase::Exited, Some(0))),
+        }
+        settle(&mut world);
+        assert!(world.replicas("shop/web")[0].node.is_some(), "{condition:?}");
+    }
+}
+
+#[test]
+fn a_job_that_failed_holds_its_users_and_is_not_run_again() {
+    let mut world = World::new(NOW)
+        .node("n1")
+        .service("shop/migrate", |service| service.restart(RestartPolicy::No))
+        .service("shop/web", |service| service.depends_on("migrate", Condition::Completed));
+    settle(&mut world);
+    let job = world.replicas("shop/migrate")[0].id.clone();
+    world.see(&job, |status| (status.phase, status.exit_code) = (Phase::Exited, Some(3)));
+    settle(&mut world);
+    let reason = world.replicas("shop/web")[0].pending.clone().unwrap();
+    assert_eq!(reason, "waits for migrate to complete, but it ended with exit code 3");
+    assert_eq!(world.replicas("shop/migrate").len(), 1);
+    // Also when the agent has forgotten all about it.
+    world.snapshot.statuses.clear();
+    settle(&mut world);
+    assert_eq!(world.replicas("shop/migrate")[0].id, job);
+}
+
+#[test]
+fn a_second_replica_on_a_published_port_is_pending_with_that_reason() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(2).port(8000));
+    settle(&mut world);
+    let replicas = world.replicas("shop/web");
+    assert!(replicas[0].node.is_some());
+    assert_eq!(
+        replicas[1].pending.as_deref(),
+        Some("no node fits: port 8000/tcp is taken by shop/web (replica 1) (1 node)")
+    );
+    assert_eq!(
+        explain(&world.snapshot, &replicas[1]),
+        ["1 of 1 nodes: port 8000/tcp is taken by shop/web (replica 1)"]
+    );
+}
+
+#[test]
+fn a_node_that_is_not_ready_gets_nothing() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(1));
+    world.disconnect("n1");
+    settle(&mut world);
+    let reason = world.replicas("shop/web")[0].pending.clone().unwrap();
+    assert!(reason.contains("its agent is not connected"), "{reason}");
+}
+
+#[test]
+fn reservations_never_exceed_the_node() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| {
+        service.replicas(3).container(|container| container.resources.reserved_nano_cpus = Some(1_500_000_000))
+    });
+    settle(&mut world);
+    let placed = world.replicas("shop/web").iter().filter(|replica| replica.node.is_some()).count();
+    assert_eq!(placed, 2, "the test node has 4 cores");
+    let reason = world.replicas("shop/web")[2].pending.clone().unwrap();
+    assert!(reason.contains("reserves 1.50 cores and 1.00 are free"), "{reason}");
+}
+
+#[test]
+fn replicas_spread_over_nodes() {
+    let mut world = World::new(NOW).node("n1").node("n2").node("n3").service("shop/web", |service| service.replicas(6));
+    settle(&mut world);
+    let mut by_node: BTreeMap<_, u32> = BTreeMap::new();
+    for replica in world.replicas("shop/web") {
+        *by_node.entry(replica.node.unwrap()).or_default() += 1;
+    }
+    assert_eq!(by_node.into_values().collect::<Vec<_>>(), [2, 2, 2]);
+}
+
+#[test]
+fn a_volume_binds_its_users_to_its_node() {
+    let mut world = World::new(NOW).node("n1").node("n2").service("shop/db", |service| service.replicas(3).volume("data"));
+    settle(&mut world);
+    let nodes: std::collections::BTreeSet<_> = world.replicas("shop/db").into_iter().map(|replica| replica.node).collect();
+    assert_eq!(nodes.len(), 1);
+    let volume = world.snapshot.volumes.values().next().unwrap();
+    assert_eq!(nodes.into_iter().next().unwrap(), volume.node);
+}
+
+#[test]
+fn an_update_starts_first_and_goes_on_when_the_new_one_is_ready() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(2));
+    settle(&mut world);
+    world.run_all();
+    world.revise("shop/web");
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/web").len(), 3, "one more at a time");
+    world.run_all();
+    settle(&mut world);
+    let old_drained = world.replicas("shop/web").iter().any(|replica| replica.revision == 1 && replica.goal != Goal::Run);
+    assert!(old_drained);
+    for _ in 0..10 {
+        world.run_all();
+        world.pass(Duration::from_secs(2));
+        settle(&mut world);
+    }
+    assert_eq!(goals(&world, "shop/web"), [(1, 2, Goal::Run), (2, 2, Goal::Run)]);
+}
+
+#[test]
+fn an_update_that_does_not_become_ready_leaves_the_rest_alone_and_can_be_replaced() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3));
+    settle(&mut world);
+    world.run_all();
+    world.revise("shop/web");
+    settle(&mut world);
+    for _ in 0..5 {
+        world.pass(Duration::from_secs(5));
+        settle(&mut world);
+    }
+    assert_eq!(world.replicas("shop/web").iter().filter(|replica| replica.revision == 1 && replica.goal == Goal::Run).count(), 3);
+
+    world.revise("shop/web");
+    for _ in 0..20 {
+        settle(&mut world);
+        world.run_all();
+        world.pass(Duration::from_secs(2));
+    }
+    assert_eq!(goals(&world, "shop/web"), [(1, 3, Goal::Run), (2, 3, Goal::Run), (3, 3, Goal::Run)]);
+}
+
+#[test]
+fn a_stop_first_update_never_has_two_in_a_slot() {
+    let mut world = World::new(NOW).node("n1").service("shop/db", |service| service.volume("data").replicas(1));
+    settle(&mut world);
+    world.run_all();
+    world.revise("shop/db");
+    for _ in 0..8 {
+        settle(&mut world);
+        assert_eq!(world.replicas("shop/db").len(), 1);
+        world.run_all();
+        world.pass(Duration::from_secs(2));
+    }
+    assert_eq!(goals(&world, "shop/db"), [(1, 2, Goal::Run)]);
+}
+
+#[test]
+fn an_asked_for_order_holds_where_it_can() {
+    let world = World::new(NOW)
+        .service("a/volume", |service| service.volume("data"))
+        .service("a/asked", |service| service.volume("data").order(UpdateOrder::StartFirst))
+        .service("a/port", |service| service.port(80).order(UpdateOrder::StartFirst))
+        .service("a/plain", |service| service);
+    let order = |name: &str| {
+        let service = &world.snapshot.services[&name.parse::<gantry_model::ServiceId>().unwrap()];
+        super::update::order(service, &service.spec.template(None))
+    };
+    assert_eq!(order("a/volume"), UpdateOrder::StopFirst);
+    assert_eq!(order("a/asked"), UpdateOrder::StartFirst);
+    assert_eq!(order("a/port"), UpdateOrder::StopFirst);
+    assert_eq!(order("a/plain"), UpdateOrder::StartFirst);
+}
+
+#[test]
+fn a_restart_goes_one_by_one() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(2));
+    settle(&mut world);
+    world.run_all();
+    world.change_service("shop/web", |service| service.restart_sequence = 1);
+    settle(&mut world);
+    let asked = |world: &World| world.replicas("shop/web").iter().filter(|replica| replica.restart_sequence == 1).count();
+    assert_eq!(asked(&world), 1);
+    world.run_all();
+    settle(&mut world);
+    assert_eq!(asked(&world), 2);
+}
+
+#[test]
+fn names_are_answered_with_ready_replicas_and_tasks_with_all_that_run() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3).alias("shopfront"));
+    settle(&mut world);
+    let ids: Vec<_> = world.replicas("shop/web").into_iter().map(|replica| replica.id).collect();
+    world.see(&ids[0], |status| status.phase = Phase::Running);
+    world.see(&ids[1], |status| (status.phase, status.health) = (Phase::Running, Health::Starting));
+    let table = table(&world.snapshot, world.snapshot.nodes.keys().next().unwrap());
+    assert_eq!(table.zones.len(), 1);
+    let zone = &table.zones[0];
+    assert_eq!(zone.network, "shop_default");
+    let count = |name: &str| zone.names.iter().find(|known| known.name == name).map(|known| known.addresses.len());
+    assert_eq!((count("web"), count("web.shop"), count("shopfront"), count("tasks.web")), (Some(1), Some(1), Some(1), Some(2)));
+    assert_eq!(table.askers.len(), 3);
+}
+
+#[test]
+fn a_name_is_known_while_nothing_of_it_is_ready() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(1));
+    settle(&mut world);
+    let table = table(&world.snapshot, world.snapshot.nodes.keys().next().unwrap());
+    let web = table.zones[0].names.iter().find(|name| name.name == "web").unwrap();
+    assert!(web.addresses.is_empty());
+}
+
+#[test]
+fn old_revisions_are_forgotten_but_for_the_last_ten() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(1));
+    for _ in 0..15 {
+        world.revise("shop/web");
+        for _ in 0..4 {
+            settle(&mut world);
+            world.run_all();
+            world.pass(Duration::from_secs(2));
+        }
+    }
+    let kept: Vec<u64> = world.snapshot.revisions.keys().map(|(_, number)| *number).collect();
+    assert_eq!(kept, (7..=16).collect::<Vec<_>>());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// Whatever people ask and whatever happens: goals only move forward, no slot is lost, no two
+    /// replicas share an address or a port, and in the end every service has what it wants.
+    #[test]
+    fn whatever_happens_it_converges(steps in prop::collection::vec((0..8_u8, 0..4_u32), 1..40)) {
+        let mut world = World::new(NOW)
+            .node("n1")
+            .proxy("p1")
+            .service("s/web", |service| service.replicas(2))
+            .service("s/db", |service| service.volume("data"))
+            .service("s/edge", |service| service.port(80).depends_on("web", Condition::Started));
+        for (step, argument) in steps {
+            let before: BTreeMap<_, _> = world.snapshot.replicas.values().map(|replica| (replica.id.clone(), replica.goal)).collect();
+            match step {
+                0 => world.change_service("s/web", |service| service.replicas = argument),
+                1 => world.revise("s/web"),
+                2 => world.revise("s/db"),
+                3 => world.change_service("s/edge", |service| service.stopped = argument % 2 == 0),
+                4 => world.run_all(),
+                5 => world.crash_one(argument as usize),
+                6 => world.change_service("s/web", |service| service.restart_sequence += 1),
+                _ => { let revision = world.snapshot.revision; world.ack("p1", TableVersion { revision, sequence: 0 }); }
+            }
+            world.pass(Duration::from_millis(u64::from(argument) * 700));
+            settle(&mut world);
+            for (id, goal) in before {
+                if let Some(now) = world.snapshot.replicas.get(&id) {
+                    prop_assert!(now.goal >= goal, "{id} went back from {goal:?} to {:?}", now.goal);
+                }
+            }
+            let mut addresses: Vec<_> = world.snapshot.replicas.values().flat_map(|replica| replica.addresses.values()).collect();
+            let all = addresses.len();
+            addresses.sort();
+            addresses.dedup();
+            prop_assert_eq!(addresses.len(), all);
+            for service in ["s/db", "s/edge"] {
+                prop_assert!(world.replicas(service).iter().filter(|replica| replica.node.is_some()).count() <= 1);
+            }
+        }
+        world.change_service("s/edge", |service| service.stopped = false);
+        for _ in 0..60 {
+            settle(&mut world);
+            let revision = world.snapshot.revision;
+            world.ack("p1", TableVersion { revision, sequence: 0 });
+            world.run_all();
+            world.pass(Duration::from_secs(2));
+        }
+        settle(&mut world);
+        for service in world.snapshot.services.values() {
+            let replicas: Vec<_> = world.snapshot.replicas_of(&service.id).collect();
+            let slots: Vec<_> = replicas.iter().map(|replica| replica.slot).collect();
+            // Nothing of `edge` can be placed while `web` is scaled to zero.
+            prop_assert_eq!(slots, (1..=service.wanted()).collect::<Vec<_>>());
+            prop_assert!(replicas.iter().all(|replica| replica.goal == Goal::Run && replica.revision == service.revision));
+        }
+    }
+}

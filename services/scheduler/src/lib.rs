@@ -1,0 +1,20 @@
+//! The scheduler keeps the cluster's state, decides what runs where, and serves the API for people.
+//!
+//! One loop: people and agents change or report something ([`api`], [`session`]); [`decide`] turns the
+//! whole state into actions; [`apply`] stores them; agents and proxies hear of it. [`state`] is where
+//! it all meets.
+
+#![allow(clippy::result_large_err)] // A gRPC status is the error of every handler here.
+
+pub mod api;
+pub mod apply;
+pub mod config;
+pub mod decide;
+pub mod metrics;
+pub mod open;
+pub mod session;
+pub mod state;
+
+mod run;
+
+pub use run::{Error, run};

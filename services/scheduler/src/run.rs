@@ -1,0 +1,112 @@
+//! Puts the parts together.
+
+use std::time::Duration;
+
+use gantry_api::cluster::v1::cluster_service_server::ClusterServiceServer;
+use gantry_api::cluster::v1::event_service_server::EventServiceServer;
+use gantry_api::cluster::v1::node_service_server::NodeServiceServer;
+use gantry_api::cluster::v1::replica_service_server::ReplicaServiceServer;
+use gantry_api::cluster::v1::resource_service_server::ResourceServiceServer;
+use gantry_api::cluster::v1::service_service_server::ServiceServiceServer;
+use gantry_api::cluster::v1::stack_service_server::StackServiceServer;
+use gantry_api::feed::v1::feed_service_server::FeedServiceServer;
+use gantry_api::node::v1::relay_service_server::RelayServiceServer;
+use gantry_api::node::v1::routing_service_server::RoutingServiceServer;
+use gantry_api::node::v1::session_service_server::SessionServiceServer;
+use gantry_boot::admin::Readiness;
+use gantry_boot::{Server, admin, now, random_id};
+use gantry_feed::Feed;
+use gantry_identity::Bundle;
+use gantry_store::Redb;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{Clusters, Events, Replicas, Services, Stacks};
+use crate::config::Config;
+use crate::open::{Founding, OpenError, open};
+use crate::session::{Agents, Relays, Routing};
+use crate::{apply, metrics};
+
+/// Calls in flight may take this long after the scheduler was asked to end.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Why a scheduler ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its certificate is not there.
+    #[error("cannot read the scheduler's certificate; `gantry init` makes it")]
+    Identity(#[source] std::io::Error),
+    /// Its certificate is not Gantry's.
+    #[error("cannot use the scheduler's certificate")]
+    Certificate(#[from] gantry_identity::BadCertificate),
+    /// Its state cannot be opened.
+    #[error("cannot open the state")]
+    Open(#[from] OpenError),
+    /// The store's file cannot be opened.
+    #[error("cannot open the state")]
+    Store(#[from] gantry_store::Error),
+    /// The folder of the state cannot be made.
+    #[error("cannot make the folder {path}")]
+    Folder {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The gRPC server failed.
+    #[error(transparent)]
+    Server(#[from] gantry_boot::Error),
+    /// The admin port cannot be had.
+    #[error("cannot serve the admin port")]
+    Admin(#[source] std::io::Error),
+}
+
+/// Runs a scheduler until `stop`.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let own = Bundle::load(&config.identity).map_err(Error::Identity)?;
+    let identity = own.identity()?;
+    tokio::fs::create_dir_all(&config.data)
+        .await
+        .map_err(|source| Error::Folder { path: config.data.clone(), source })?;
+    let store = Redb::open(config.data.join("state.redb"))?;
+    let founding = Founding {
+        id: identity.cluster,
+        name: config.cluster_name,
+        pool: config.pool,
+        prefix: config.network_prefix,
+        mtu: config.mtu,
+    };
+    let state = open(Box::new(store), founding, random_id(16), now()).await?;
+    let relays = Relays::default();
+
+    let server = Server::bind(config.listen, &own)
+        .await?
+        .add(ClusterServiceServer::new(Clusters::new(state.clone())))
+        .add(NodeServiceServer::new(Clusters::new(state.clone())))
+        .add(ResourceServiceServer::new(Clusters::new(state.clone())))
+        .add(StackServiceServer::new(Stacks::new(state.clone(), relays.clone())))
+        .add(ServiceServiceServer::new(Services::new(state.clone())))
+        .add(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
+        .add(EventServiceServer::new(Events::new(state.clone())))
+        .add(FeedServiceServer::new(Feed::new(state.subscribe())))
+        .add(SessionServiceServer::new(Agents::new(state.clone(), relays.clone())))
+        .add(RelayServiceServer::new(relays))
+        .add(RoutingServiceServer::new(Routing::new(state.clone())));
+    tracing::info!(address = %server.address()?, revision = state.snapshot().revision, "scheduler ready");
+
+    let readiness = Readiness::waiting_for("nothing");
+    readiness.set(Ok(()));
+    let deciding = tokio::spawn(apply::run(state.clone(), stop.clone()));
+    let serving_admin = admin::serve(config.admin, metrics::registry(state), readiness, stop.clone());
+    let ended = tokio::select! {
+        ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
+        ended = serving_admin => match ended {
+            // Told to end: the gRPC server's last calls are not waited for here.
+            Ok(()) => Ok(()),
+            Err(error) => Err(Error::Admin(error)),
+        },
+    };
+    stop.cancel();
+    // A decision that is being stored is stored.
+    let _ = deciding.await;
+    ended
+}

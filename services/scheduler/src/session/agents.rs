@@ -1,0 +1,270 @@
+//! The control connection of each agent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_api::node::v1::session_request::Message as FromAgent;
+use gantry_api::node::v1::session_response::Message as ToAgent;
+use gantry_api::node::v1::session_service_server::SessionService;
+use gantry_api::node::v1::{Heartbeat, Hello, Ping, SessionRequest, SessionResponse, StatusReport, VolumeRemoved};
+use gantry_boot::{caller, now};
+use gantry_model::{Change, Key, Node, NodeId, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{interval, sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::assignments::Told;
+use super::relays::Relays;
+use crate::decide::record_event;
+use crate::state::State;
+
+const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// An agent that says nothing for this long is not there.
+const SILENCE: Duration = Duration::from_secs(6);
+const PING_EVERY: Duration = Duration::from_secs(2);
+/// Changes that come together are sent together.
+const GATHER: Duration = Duration::from_millis(5);
+const QUEUE: usize = 64;
+
+type Outgoing = mpsc::Sender<Result<SessionResponse, Status>>;
+
+/// Serves agents.
+pub struct Agents {
+    state: State,
+    relays: Relays,
+}
+
+impl Agents {
+    /// Serves agents from `state`, and lets people reach them through `relays`.
+    pub fn new(state: State, relays: Relays) -> Self {
+        Self { state, relays }
+    }
+}
+
+#[tonic::async_trait]
+impl SessionService for Agents {
+    type SessionStream = ReceiverStream<Result<SessionResponse, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let identity = caller(&request)?.name.clone();
+        let mut incoming = request.into_inner();
+        let first = timeout(HELLO_WITHIN, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("the hello did not come"))??;
+        let Some(FromAgent::Hello(hello)) = first.and_then(|first| first.message) else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
+        };
+        if hello.node_id != identity {
+            return Err(Status::permission_denied(format!(
+                "the certificate is of node {identity}, the hello of node {}",
+                hello.node_id
+            )));
+        }
+        let node = NodeId::new(&hello.node_id).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        register(&self.state, &node, hello).await?;
+
+        let (outgoing, stream) = mpsc::channel(QUEUE);
+        let session = Session { state: self.state.clone(), relays: self.relays.clone(), node };
+        tokio::spawn(session.run(incoming, outgoing));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Stores the node's record if it is new or changed.
+async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status> {
+    let agent_port = u16::try_from(hello.agent_port)
+        .map_err(|_| Status::invalid_argument("agent_port is above 65535"))?;
+    // An agent whose engine does not answer cannot describe its host.
+    let host = hello.host.map(wire::read_host);
+    state
+        .commit::<_, gantry_store::Error>(|snapshot| {
+            let known = snapshot.nodes.get(id);
+            let node = Node {
+                id: id.clone(),
+                name: hello.name.clone(),
+                addresses: hello.addresses.clone(),
+                agent_port,
+                labels: known.map(|node| node.labels.clone()).unwrap_or_default(),
+                host: host.or(known.map(|node| node.host.clone())).unwrap_or_default(),
+                joined_at: known.map_or_else(now, |node| node.joined_at),
+            };
+            if known.is_some_and(|known| **known == node) {
+                return Ok((Vec::new(), ()));
+            }
+            let mut changes = vec![Change::Put(Record::Node(Arc::new(node)))];
+            if known.is_none() {
+                let subject = format!("node:{}", hello.name);
+                let message = format!("node {} joined", hello.name);
+                changes.extend(record_event(snapshot, now(), Severity::Normal, &subject, None, "Joined", message));
+            }
+            Ok((changes, ()))
+        })
+        .await
+        .map_err(crate::api::store_failed)
+}
+
+struct Session {
+    state: State,
+    relays: Relays,
+    node: NodeId,
+}
+
+impl Session {
+    async fn run(self, mut incoming: Streaming<SessionRequest>, outgoing: Outgoing) {
+        let since = now();
+        let mine = NodeStatus { connected: true, since, ..NodeStatus::default() };
+        self.note(|status| *status = mine);
+        let (asks, mut asked) = mpsc::channel(QUEUE);
+        self.relays.join(self.node.clone(), asks.clone());
+        tracing::info!(node = %self.node, "agent connected");
+
+        let mut changes = self.state.subscribe();
+        changes.mark_changed();
+        let why = tokio::select! {
+            why = self.listen(&mut incoming) => why,
+            why = self.talk(&outgoing, &mut changes, &mut asked) => why,
+        };
+        self.relays.leave(&self.node, &asks);
+        // A newer session of the same node may have taken over.
+        self.note(|status| {
+            if status.since == since {
+                *status = NodeStatus { since: now(), ..NodeStatus::default() };
+            }
+        });
+        tracing::info!(node = %self.node, why, "agent disconnected");
+    }
+
+    /// Takes in what the agent says, until it says nothing any more.
+    async fn listen(&self, incoming: &mut Streaming<SessionRequest>) -> String {
+        loop {
+            let message = match timeout(SILENCE, incoming.message()).await {
+                Err(_) => return format!("it said nothing for {} s", SILENCE.as_secs()),
+                Ok(Err(status)) => return status.message().to_owned(),
+                Ok(Ok(None)) => return "it hung up".to_owned(),
+                Ok(Ok(Some(message))) => message.message,
+            };
+            match message {
+                Some(FromAgent::Heartbeat(heartbeat)) => self.take_heartbeat(heartbeat),
+                Some(FromAgent::Status(report)) => self.take_report(report),
+                Some(FromAgent::VolumeRemoved(removed)) => self.take_volume(removed).await,
+                Some(FromAgent::Hello(_)) => return "it said hello twice".to_owned(),
+                None => {}
+            }
+        }
+    }
+
+    /// Tells the agent what it is to run, whenever that changes.
+    async fn talk(
+        &self,
+        outgoing: &Outgoing,
+        changes: &mut watch::Receiver<Arc<Snapshot>>,
+        asked: &mut mpsc::Receiver<ToAgent>,
+    ) -> String {
+        let mut told = Told::default();
+        let mut ping = interval(PING_EVERY);
+        loop {
+            let message = tokio::select! {
+                Some(ask) = asked.recv() => Some(ask),
+                _ = ping.tick() => Some(ToAgent::Ping(Ping {})),
+                changed = changes.changed() => {
+                    if changed.is_err() {
+                        return "the scheduler ends".to_owned();
+                    }
+                    sleep(GATHER).await;
+                    let snapshot = changes.borrow_and_update().clone();
+                    told.next(&snapshot, &self.node).map(ToAgent::Assignments)
+                }
+            };
+            let Some(message) = message else { continue };
+            let lineage = Some(wire::write_lineage(&self.state.snapshot().lineage()));
+            let response = SessionResponse { lineage, message: Some(message) };
+            if outgoing.send(Ok(response)).await.is_err() {
+                return "it hung up".to_owned();
+            }
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut NodeStatus)) {
+        self.state.observe(|snapshot| {
+            let mut status = snapshot.node_statuses.get(&self.node).map(|status| status.as_ref().clone()).unwrap_or_default();
+            let before = status.clone();
+            change(&mut status);
+            let changed = status != before;
+            if changed {
+                snapshot.node_statuses.insert(self.node.clone(), Arc::new(status));
+            }
+            changed
+        });
+    }
+
+    fn take_heartbeat(&self, heartbeat: Heartbeat) {
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        let (engine_error, refused) = (some(heartbeat.engine_error), some(heartbeat.refused));
+        self.note(|status| (status.engine_error, status.refused) = (engine_error, refused));
+    }
+
+    fn take_report(&self, report: StatusReport) {
+        let mut seen = Vec::new();
+        for status in report.replicas {
+            match wire::read_replica_status(status) {
+                Ok(status) => seen.push(status),
+                Err(problem) => tracing::warn!(node = %self.node, %problem, "cannot read a status"),
+            }
+        }
+        self.state.observe(|snapshot| {
+            let mut changed = false;
+            if report.full {
+                let gone: Vec<ReplicaId> = snapshot
+                    .replicas_on(&self.node)
+                    .map(|replica| replica.id.clone())
+                    .filter(|id| !seen.iter().any(|(known, _)| known == id))
+                    .collect();
+                for id in gone {
+                    changed |= snapshot.statuses.remove(&id).is_some();
+                }
+            }
+            for (id, status) in seen {
+                let placed_here =
+                    snapshot.replicas.get(&id).is_some_and(|replica| replica.node.as_ref() == Some(&self.node));
+                if placed_here && snapshot.status_of(&id) != Some(&status) {
+                    snapshot.statuses.insert(id, Arc::new(status));
+                    changed = true;
+                }
+            }
+            changed
+        });
+        if report.full {
+            self.note(|status| status.reported = true);
+        }
+    }
+
+    async fn take_volume(&self, removed: VolumeRemoved) {
+        let done = self
+            .state
+            .commit::<_, gantry_store::Error>(|snapshot| {
+                let volume = snapshot.volumes.values().find(|volume| {
+                    volume.removing && volume.name == removed.name && volume.node.as_ref() == Some(&self.node)
+                });
+                let Some(volume) = volume else { return Ok((Vec::new(), ())) };
+                let subject = volume.stack.to_string();
+                let changes = if removed.error.is_empty() {
+                    let message = format!("the volume {} and what was in it are gone", volume.name);
+                    let mut changes = record_event(snapshot, now(), Severity::Normal, &subject, None, "VolumeRemoved", message);
+                    changes.push(Change::Delete(Key::Volume(volume.stack.clone(), volume.key.clone())));
+                    changes
+                } else {
+                    let message = format!("the volume {} cannot be removed: {}", volume.name, removed.error);
+                    record_event(snapshot, now(), Severity::Warning, &subject, None, "VolumeInUse", message)
+                };
+                Ok((changes, ()))
+            })
+            .await;
+        if let Err(error) = done {
+            tracing::error!(error = gantry_boot::chain(&error), "cannot store that a volume is gone; the agent will say it again");
+        }
+    }
+}

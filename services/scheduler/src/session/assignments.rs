@@ -1,0 +1,214 @@
+//! What a node is to run, as its agent gets it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use gantry_api::agent::v1::NetworkAttachment;
+use gantry_api::node::v1::{Assignment, Assignments, Segment, VolumeUse};
+use gantry_model::{MountSource, Network, NodeId, Replica, ReplicaId, Snapshot, StackName, Template, wire};
+
+use crate::decide::network_keys;
+
+/// What an agent was told last, so that only differences are sent.
+#[derive(Default)]
+pub struct Told {
+    replicas: HashMap<ReplicaId, Arc<Replica>>,
+    rest: Option<(Vec<Segment>, Vec<VolumeUse>, Vec<String>)>,
+}
+
+impl Told {
+    /// What the agent has to be told now; `None` if it knows everything.
+    pub fn next(&mut self, snapshot: &Snapshot, node: &NodeId) -> Option<Assignments> {
+        let full = self.rest.is_none();
+        let mut current = HashMap::new();
+        let mut upserts = Vec::new();
+        for replica in snapshot.replicas_on(node) {
+            let known = self.replicas.get(&replica.id).is_some_and(|told| Arc::ptr_eq(told, replica));
+            if !known {
+                upserts.extend(assignment(snapshot, replica));
+            }
+            current.insert(replica.id.clone(), replica.clone());
+        }
+        let removals: Vec<String> =
+            self.replicas.keys().filter(|id| !current.contains_key(*id)).map(ToString::to_string).collect();
+        let rest = (segments(snapshot, node), volumes(snapshot, node), volume_removals(snapshot, node));
+        if !full && upserts.is_empty() && removals.is_empty() && self.rest.as_ref() == Some(&rest) {
+            return None;
+        }
+        self.replicas = current;
+        self.rest = Some(rest.clone());
+        let (segments, volumes, volume_removals) = rest;
+        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals })
+    }
+}
+
+/// One replica with everything that its agent needs. `None` only if its revision is not known.
+fn assignment(snapshot: &Snapshot, replica: &Replica) -> Option<Assignment> {
+    let template = &snapshot.revision_of(replica)?.template;
+    let stack = replica.service.stack();
+    let mut container = template.container.clone();
+    for mount in &mut container.mounts {
+        if let MountSource::Volume { name: Some(key), .. } = &mut mount.source {
+            *key = snapshot.volumes.get(&(stack.clone(), key.clone()))?.name.clone();
+        }
+    }
+    container.restart = container.restart.or(Some(gantry_model::RestartPolicy::UnlessStopped));
+    container.labels.extend(labels(snapshot, replica));
+    let networks: Vec<&Arc<Network>> = network_keys(template)
+        .into_iter()
+        .filter_map(|key| snapshot.networks.get(&(stack.clone(), key)))
+        .collect();
+    let mut spec = wire::write_container(&container);
+    spec.networks = networks.iter().map(|network| attachment(replica, template, network)).collect();
+    spec.ports = wire::write_ports(&template.ports);
+    Some(Assignment {
+        replica_id: replica.id.to_string(),
+        stack: stack.to_string(),
+        service: replica.service.name().to_owned(),
+        slot: replica.slot,
+        revision: replica.revision,
+        goal: wire::write_goal(replica.goal).into(),
+        container_name: replica.container_name(),
+        container: Some(spec),
+        image_digest: template.image_digest.clone().unwrap_or_default(),
+        restart_sequence: replica.restart_sequence,
+        segments: networks.iter().map(|network| network.engine_name()).collect(),
+        completed: replica.outcome.is_some(),
+    })
+}
+
+fn attachment(replica: &Replica, template: &Template, network: &Network) -> NetworkAttachment {
+    let asked = template.networks.iter().find(|asked| asked.network == network.key);
+    let mut aliases = vec![replica.service.name().to_owned()];
+    aliases.extend(asked.into_iter().flat_map(|asked| asked.aliases.clone()));
+    NetworkAttachment {
+        network: network.engine_name(),
+        aliases,
+        ipv4_address: replica.addresses.get(&network.key).map(ToString::to_string).unwrap_or_default(),
+        mac_address: String::new(),
+    }
+}
+
+/// By these a container is known as Gantry's, and other tools group a stack. The label
+/// `com.docker.compose.config-hash` is left out: it makes `docker compose up` adopt the container.
+fn labels(snapshot: &Snapshot, replica: &Replica) -> BTreeMap<String, String> {
+    let service = &replica.service;
+    [
+        ("gantry.cluster", snapshot.cluster.id.to_string()),
+        ("gantry.replica", replica.id.to_string()),
+        ("gantry.service", service.to_string()),
+        ("gantry.slot", replica.slot.to_string()),
+        ("gantry.revision", replica.revision.to_string()),
+        ("com.docker.compose.project", service.stack().to_string()),
+        ("com.docker.compose.service", service.name().to_owned()),
+        ("com.docker.compose.container-number", replica.slot.to_string()),
+        ("com.docker.compose.oneoff", "False".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+fn segments(snapshot: &Snapshot, node: &NodeId) -> Vec<Segment> {
+    let used: BTreeSet<(StackName, String)> = snapshot
+        .replicas_on(node)
+        .flat_map(|replica| replica.addresses.keys().map(|key| (replica.service.stack().clone(), key.clone())))
+        .collect();
+    used.iter().filter_map(|id| segment(snapshot, snapshot.networks.get(id)?, node)).collect()
+}
+
+fn segment(snapshot: &Snapshot, network: &Network, node: &NodeId) -> Option<Segment> {
+    let own = network.nodes.get(node)?;
+    let mut labels = network.labels.clone();
+    labels.insert("gantry.cluster".to_owned(), snapshot.cluster.id.to_string());
+    labels.insert("gantry.network".to_owned(), format!("{}/{}", network.stack, network.key));
+    labels.insert("com.docker.compose.project".to_owned(), network.stack.to_string());
+    labels.insert("com.docker.compose.network".to_owned(), network.key.clone());
+    Some(Segment {
+        name: network.engine_name(),
+        bridge: network.bridge(),
+        subnet: network.subnet.to_string(),
+        gateway: own.gateway.to_string(),
+        ip_range: own.strays.to_string(),
+        mtu: snapshot.cluster.mtu,
+        internal: network.internal,
+        labels,
+    })
+}
+
+fn volumes(snapshot: &Snapshot, node: &NodeId) -> Vec<VolumeUse> {
+    let of_node = snapshot.volumes.values().filter(|volume| volume.node.as_ref() == Some(node) && !volume.removing);
+    of_node
+        .map(|volume| {
+            let mut labels = volume.labels.clone();
+            labels.insert("gantry.cluster".to_owned(), snapshot.cluster.id.to_string());
+            labels.insert("gantry.volume".to_owned(), format!("{}/{}", volume.stack, volume.key));
+            labels.insert("com.docker.compose.project".to_owned(), volume.stack.to_string());
+            labels.insert("com.docker.compose.volume".to_owned(), volume.key.clone());
+            VolumeUse {
+                name: volume.name.clone(),
+                driver: volume.driver.clone().unwrap_or_default(),
+                options: volume.options.clone(),
+                labels,
+                external: volume.external,
+            }
+        })
+        .collect()
+}
+
+fn volume_removals(snapshot: &Snapshot, node: &NodeId) -> Vec<String> {
+    let of_node = snapshot.volumes.values().filter(|volume| volume.node.as_ref() == Some(node));
+    of_node.filter(|volume| volume.removing && !volume.external).map(|volume| volume.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_model::Timestamp;
+    use gantry_testkit::World;
+
+    use super::*;
+    use crate::decide::decide;
+
+    fn world() -> World {
+        let mut world = World::new(Timestamp::from_millis(1)).node("n1").service("shop/db", |service| {
+            service.volume("data").alias("postgres").container(|container| {
+                container.environment.insert("PASSWORD".into(), "hunter2".into());
+            })
+        });
+        let plan = decide(&world.snapshot, world.now);
+        world.commit(&plan.changes);
+        world
+    }
+
+    #[test]
+    fn an_agent_is_told_everything_once_and_then_only_what_changed() {
+        let mut world = world();
+        let node = NodeId::new("n1").unwrap();
+        let mut told = Told::default();
+        let first = told.next(&world.snapshot, &node).unwrap();
+        assert!(first.full && first.upserts.len() == 1 && first.segments.len() == 1 && first.volumes.len() == 1);
+        assert!(told.next(&world.snapshot, &node).is_none());
+
+        world.change_service("shop/db", |service| service.replicas = 0);
+        let plan = decide(&world.snapshot, world.now);
+        world.commit(&plan.changes);
+        let second = told.next(&world.snapshot, &node).unwrap();
+        assert!(!second.full && second.upserts.len() == 1);
+        assert_ne!(second.upserts[0].goal, first.upserts[0].goal);
+    }
+
+    #[test]
+    fn an_assignment_names_things_as_the_engine_does() {
+        let world = world();
+        let replica = &world.replicas("shop/db")[0];
+        let assignment = assignment(&world.snapshot, replica).unwrap();
+        let container = assignment.container.unwrap();
+        assert_eq!(container.mounts[0].source, "shop_data");
+        assert_eq!(container.networks[0].network, "shop_default");
+        assert_eq!(container.networks[0].aliases, ["db", "postgres"]);
+        assert_eq!(container.networks[0].ipv4_address, replica.addresses["default"].to_string());
+        assert_eq!(container.labels["com.docker.compose.project"], "shop");
+        assert!(!container.labels.contains_key("com.docker.compose.config-hash"));
+        assert!(assignment.container_name.starts_with("shop-db-1-"));
+    }
+}

@@ -1,0 +1,169 @@
+//! The connection of each proxy: tables down, acknowledgements up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_api::node::v1::routing_service_server::RoutingService;
+use gantry_api::node::v1::stream_tables_request::Message as FromProxy;
+use gantry_api::node::v1::{StreamTablesRequest, StreamTablesResponse};
+use gantry_boot::{caller, now};
+use gantry_model::{Change, Key, NodeId, Proxy, Record, Snapshot, Timestamp, wire};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::decide::table;
+use crate::state::State;
+
+const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// At most one table in this time.
+const GATHER: Duration = Duration::from_millis(10);
+/// After a start, agents may take this long to say what runs; until then no proxy is told that
+/// nothing does.
+const SETTLE: Duration = Duration::from_secs(6);
+const QUEUE: usize = 4;
+
+/// Serves proxies.
+pub struct Routing {
+    state: State,
+}
+
+impl Routing {
+    /// Serves proxies from `state`.
+    pub fn new(state: State) -> Self {
+        Self { state }
+    }
+}
+
+#[tonic::async_trait]
+impl RoutingService for Routing {
+    type StreamTablesStream = ReceiverStream<Result<StreamTablesResponse, Status>>;
+
+    async fn stream_tables(
+        &self,
+        request: Request<Streaming<StreamTablesRequest>>,
+    ) -> Result<Response<Self::StreamTablesStream>, Status> {
+        let identity = caller(&request)?.name.clone();
+        let mut incoming = request.into_inner();
+        let first = timeout(HELLO_WITHIN, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("the hello did not come"))??;
+        let Some(FromProxy::Hello(hello)) = first.and_then(|first| first.message) else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
+        };
+        if hello.node_id != identity {
+            return Err(Status::permission_denied(format!(
+                "the certificate is of node {identity}, the hello of node {}",
+                hello.node_id
+            )));
+        }
+        let node = NodeId::new(&hello.node_id).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        register(&self.state, &node, &hello.instance).await?;
+        tracing::info!(%node, instance = hello.instance, "proxy connected");
+
+        let (outgoing, stream) = mpsc::channel(QUEUE);
+        let state = self.state.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = listen(&state, &hello.instance, &mut incoming) => {}
+                () = talk(&state, &node, &outgoing) => {}
+            }
+            state.observe(|snapshot| snapshot.acks.remove(&hello.instance).is_some());
+            tracing::info!(%node, instance = hello.instance, "proxy disconnected");
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Puts the proxy on record. Instances of the same node that are not connected any more go: their
+/// successor serves instead of them.
+async fn register(state: &State, node: &NodeId, instance: &str) -> Result<(), Status> {
+    state
+        .commit::<_, gantry_store::Error>(|snapshot| {
+            let gone = snapshot
+                .proxies
+                .values()
+                .filter(|proxy| proxy.node == *node && proxy.instance != instance)
+                .filter(|proxy| !snapshot.acks.contains_key(&proxy.instance));
+            let mut changes: Vec<_> =
+                gone.map(|proxy| Change::Delete(Key::Proxy(proxy.instance.clone()))).collect();
+            if !snapshot.proxies.contains_key(instance) {
+                let proxy = Proxy { instance: instance.to_owned(), node: node.clone(), since: now() };
+                changes.push(Change::Put(Record::Proxy(Arc::new(proxy))));
+            }
+            Ok((changes, ()))
+        })
+        .await
+        .map_err(crate::api::store_failed)?;
+    state.observe(|snapshot| snapshot.acks.insert(instance.to_owned(), Default::default()).is_none());
+    Ok(())
+}
+
+async fn listen(state: &State, instance: &str, incoming: &mut Streaming<StreamTablesRequest>) {
+    while let Ok(Some(message)) = incoming.message().await {
+        let Some(FromProxy::Ack(ack)) = message.message else { continue };
+        for problem in &ack.problems {
+            tracing::warn!(instance, problem, "a proxy cannot use part of its table");
+        }
+        let version = wire::read_table_version(ack.version);
+        state.observe(|snapshot| snapshot.acks.insert(instance.to_owned(), version) != Some(version));
+    }
+}
+
+async fn talk(state: &State, node: &NodeId, outgoing: &mpsc::Sender<Result<StreamTablesResponse, Status>>) {
+    let mut changes = state.subscribe();
+    let mut sent: Option<gantry_api::node::v1::Table> = None;
+    loop {
+        let snapshot = changes.borrow_and_update().clone();
+        if may_tell(&snapshot, now()) {
+            let next = table(&snapshot, node);
+            if sent.as_ref().is_none_or(|sent| differs(sent, &next)) {
+                sent = Some(next.clone());
+                if outgoing.send(Ok(StreamTablesResponse { table: Some(next) })).await.is_err() {
+                    return;
+                }
+            }
+            sleep(GATHER).await;
+            if changes.changed().await.is_err() {
+                return;
+            }
+        } else {
+            // Either somebody reports, or the time is over.
+            let _ = timeout(Duration::from_millis(200), changes.changed()).await;
+        }
+    }
+}
+
+/// Whether `next` says anything that matters: other content, or a newer stored change, which
+/// somebody may wait to see acknowledged. Mere changes of status elsewhere do not matter.
+fn differs(sent: &gantry_api::node::v1::Table, next: &gantry_api::node::v1::Table) -> bool {
+    let revision = |table: &gantry_api::node::v1::Table| table.version.map(|version| version.revision);
+    revision(sent) != revision(next) || sent.zones != next.zones || sent.askers != next.askers
+}
+
+fn may_tell(snapshot: &Snapshot, now: Timestamp) -> bool {
+    let all_reported = snapshot
+        .nodes
+        .keys()
+        .all(|node| snapshot.node_statuses.get(node).is_some_and(|status| status.reported));
+    all_reported || now.since(snapshot.started_at) >= SETTLE
+}
+
+#[cfg(test)]
+mod tests {
+    use gantry_testkit::World;
+
+    use super::*;
+
+    #[test]
+    fn a_scheduler_that_has_just_started_tells_no_proxy_that_nothing_runs() {
+        let start = Timestamp::from_millis(50_000);
+        let mut world = World::new(start).node("n1").node("n2");
+        world.snapshot.started_at = start;
+        assert!(may_tell(&world.snapshot, start));
+        world.disconnect("n2");
+        assert!(!may_tell(&world.snapshot, start.after(Duration::from_secs(5))));
+        assert!(may_tell(&world.snapshot, start.after(SETTLE)), "a node that is really lost holds nobody for ever");
+    }
+}

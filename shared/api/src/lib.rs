@@ -1,0 +1,54 @@
+//! Gantry's gRPC APIs, generated from `proto/`, one module a package.
+//!
+//! Besides the generated code there is only [`Invalid`], the error of every conversion from a
+//! message to a type of the model. The feature `grpc` adds clients and servers; without it the
+//! crate needs no runtime.
+
+#![allow(missing_docs, clippy::all, clippy::pedantic)]
+
+mod invalid;
+
+pub use invalid::Invalid;
+
+/// The descriptors of all packages, for gRPC reflection and for tests that walk every RPC.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The lifecycle API that every agent serves.
+pub mod agent {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/gantry.agent.v1.rs"));
+
+        impl std::fmt::Debug for ContainerSpec {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "ContainerSpec({})", self.image)
+            }
+        }
+
+        impl std::fmt::Debug for ExecStart {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "ExecStart({})", self.id)
+            }
+        }
+    }
+}
+
+/// The API that the scheduler serves to people.
+pub mod cluster {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/gantry.cluster.v1.rs"));
+    }
+}
+
+/// The stream of state that the scheduler serves to other services.
+pub mod feed {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/gantry.feed.v1.rs"));
+    }
+}
+
+/// The API that the scheduler serves to agents and proxies.
+pub mod node {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/gantry.node.v1.rs"));
+    }
+}

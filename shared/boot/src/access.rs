@@ -1,0 +1,122 @@
+//! Checks on every RPC that the caller's role may make it.
+
+use std::task::{Context, Poll};
+
+use gantry_identity::{Identity, Role, may_call, roles_for};
+use gantry_model::ClusterId;
+use tonic::body::Body;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
+use tonic::{Request, Status};
+use tower::{Layer, Service};
+
+/// A layer that answers callers who may not, and tells handlers who called.
+#[derive(Debug, Clone)]
+pub struct Access {
+    cluster: ClusterId,
+}
+
+impl Access {
+    /// Lets members of `cluster` in, each as far as its role goes.
+    pub fn new(cluster: ClusterId) -> Self {
+        Self { cluster }
+    }
+
+    fn admit(&self, extensions: &http::Extensions, path: &str) -> Result<Identity, Status> {
+        let certificates = extensions
+            .get::<TlsConnectInfo<TcpConnectInfo>>()
+            .and_then(TlsConnectInfo::peer_certs)
+            .ok_or_else(|| Status::unauthenticated("this port needs a client certificate of the cluster"))?;
+        let leaf = certificates
+            .first()
+            .ok_or_else(|| Status::unauthenticated("this port needs a client certificate of the cluster"))?;
+        let identity =
+            Identity::of_certificate(leaf).map_err(|error| Status::unauthenticated(error.to_string()))?;
+        if identity.cluster != self.cluster {
+            return Err(Status::unauthenticated(format!(
+                "this is cluster {}, the certificate is of cluster {}",
+                self.cluster, identity.cluster
+            )));
+        }
+        if !may_call(identity.role, path) {
+            return Err(Status::permission_denied(refusal(identity.role, path)));
+        }
+        Ok(identity)
+    }
+}
+
+fn refusal(role: Role, path: &str) -> String {
+    let roles = roles_for(path);
+    if roles.is_empty() {
+        return format!("there is no {path} here");
+    }
+    let allowed: Vec<_> = roles.iter().map(|role| role.as_str()).collect();
+    format!("the role {role} may not call {path}; it takes {}", allowed.join(" or "))
+}
+
+/// Who made this call.
+pub fn caller<T>(request: &Request<T>) -> Result<&Identity, Status> {
+    request.extensions().get().ok_or_else(|| Status::unauthenticated("the caller is not known"))
+}
+
+impl<S> Layer<S> for Access {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { access: self.clone(), inner }
+    }
+}
+
+/// A service behind the check.
+#[derive(Debug, Clone)]
+pub struct Guarded<S> {
+    access: Access,
+    inner: S,
+}
+
+impl<S> Service<http::Request<Body>> for Guarded<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Answer<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        match self.access.admit(request.extensions(), request.uri().path()) {
+            Ok(identity) => {
+                request.extensions_mut().insert(identity);
+                Answer::Inner(Box::pin(self.inner.call(request)))
+            }
+            Err(status) => Answer::Refused(Some(status)),
+        }
+    }
+}
+
+/// The answer of the service, or the refusal.
+pub enum Answer<F> {
+    /// The call was let through.
+    Inner(std::pin::Pin<Box<F>>),
+    /// It was not.
+    Refused(Option<Status>),
+}
+
+impl<F, E> Future for Answer<F>
+where
+    F: Future<Output = Result<http::Response<Body>, E>>,
+{
+    type Output = Result<http::Response<Body>, E>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Inner(future) => future.as_mut().poll(context),
+            Self::Refused(status) => match status.take() {
+                Some(status) => Poll::Ready(Ok(status.into_http())),
+                None => Poll::Pending,
+            },
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Channels to other services.
+
+use std::time::{Duration, SystemTime};
+
+use gantry_identity::{Bundle, Role, server_name};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::problem::chain;
+
+/// A server that could not be reached, in words that say what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is none.
+    #[error("{address:?} is not an address: give HOST:PORT")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// Nobody answers there.
+    #[error("cannot reach the {what} at {address}: {problem}")]
+    Unreachable {
+        /// What was dialled.
+        what: String,
+        /// Where.
+        address: String,
+        /// Why not.
+        problem: String,
+    },
+    /// Somebody answers, but the certificates do not match.
+    #[error("the {what} at {address} and this certificate do not belong together: {problem}")]
+    Refused {
+        /// What was dialled.
+        what: String,
+        /// Where.
+        address: String,
+        /// Why.
+        problem: String,
+    },
+    /// The certificate's time is over.
+    #[error("this certificate expired {ago} ago: ask an admin of the cluster for a new one")]
+    Expired {
+        /// How long ago, in words.
+        ago: String,
+    },
+    /// The certificate's time has not come.
+    #[error("this certificate is not good yet: is this machine's clock right?")]
+    NotYet,
+    /// The certificate cannot be used at all.
+    #[error("this certificate cannot be used: {0}")]
+    Unusable(String),
+}
+
+/// A connection to the server of that role and name at `address`, made now.
+pub async fn connect(address: &str, role: Role, name: &str, own: &Bundle) -> Result<Channel, ConnectError> {
+    check(own)?;
+    let endpoint = endpoint(address, role, name, own)?;
+    endpoint.connect().await.map_err(|error| describe(&error, address, role))
+}
+
+/// As [`connect`], but dials when it is first used, and again whenever the connection is lost.
+pub fn connect_lazy(address: &str, role: Role, name: &str, own: &Bundle) -> Result<Channel, ConnectError> {
+    check(own)?;
+    Ok(endpoint(address, role, name, own)?.connect_lazy())
+}
+
+fn endpoint(address: &str, role: Role, name: &str, own: &Bundle) -> Result<Endpoint, ConnectError> {
+    let tls = ClientTlsConfig::new()
+        .domain_name(server_name(role, name))
+        .ca_certificate(Certificate::from_pem(&own.ca))
+        .identity(Identity::from_pem(&own.certificate, &own.key));
+    Endpoint::from_shared(format!("https://{address}"))
+        .map_err(|_| ConnectError::Address { address: address.to_owned() })?
+        .tls_config(tls)
+        .map_err(|error| ConnectError::Unusable(chain(&error)))
+        .map(|endpoint| {
+            endpoint
+                .connect_timeout(Duration::from_secs(5))
+                .tcp_nodelay(true)
+                .http2_keep_alive_interval(Duration::from_secs(5))
+                .keep_alive_timeout(Duration::from_secs(5))
+                .keep_alive_while_idle(true)
+        })
+}
+
+/// What is wrong with one's own certificate is said before anybody is dialled.
+fn check(own: &Bundle) -> Result<(), ConnectError> {
+    let validity = own.validity().map_err(|error| ConnectError::Unusable(error.to_string()))?;
+    let now = SystemTime::now();
+    if let Ok(over) = now.duration_since(validity.until) {
+        let hours = over.as_secs() / 3600;
+        let ago = if hours >= 48 { format!("{} days", hours / 24) } else { format!("{hours} hours") };
+        return Err(ConnectError::Expired { ago });
+    }
+    if now < validity.from {
+        return Err(ConnectError::NotYet);
+    }
+    Ok(())
+}
+
+fn describe(error: &tonic::transport::Error, address: &str, role: Role) -> ConnectError {
+    let problem = chain(error).trim_start_matches("transport error: ").to_owned();
+    let what = match role {
+        Role::Node => "agent".to_owned(),
+        role => role.to_string(),
+    };
+    let address = address.to_owned();
+    if ["certificate", "Certificate", "UnknownIssuer", "HandshakeFailure", "AccessDenied"]
+        .iter()
+        .any(|word| problem.contains(word))
+    {
+        ConnectError::Refused { what, address, problem }
+    } else {
+        ConnectError::Unreachable { what, address, problem }
+    }
+}

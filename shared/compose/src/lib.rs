@@ -1,0 +1,30 @@
+//! Compose files become what Gantry runs.
+//!
+//! [`load`] reads a file in four steps, each a module: text → [`tree`] (YAML with the place of every
+//! value), variables put in ([`interpolate`]), then sections read field by field into the model.
+//! Nothing is dropped in silence: an unknown key is an error with its line and the nearest known key,
+//! a known key that Gantry does not honour yet is a warning with its line.
+
+mod build;
+mod deploy;
+mod depends;
+mod diagnostic;
+mod dotenv;
+mod environment;
+mod health;
+mod interpolate;
+mod keys;
+mod mounts;
+mod networks;
+mod ports;
+mod project;
+mod section;
+mod service;
+mod tree;
+mod units;
+
+pub use build::Build;
+pub use diagnostic::{Diagnostic, Level, Problems, Source};
+pub use dotenv::parse as parse_dotenv;
+pub use project::{Options, Project, find_file, load};
+pub use tree::{Node, Value};

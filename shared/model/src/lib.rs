@@ -1,0 +1,39 @@
+//! What Gantry knows and what it wants, as plain values.
+//!
+//! Three kinds of things, never mixed in one type:
+//! a **spec** is what a person asked for, a **record** is what the scheduler stores, a **status** is
+//! what somebody saw and nobody stores. A [`Snapshot`] holds all three at one moment; decisions are
+//! pure functions of it. There is no clock, no random source and no IO in this crate.
+
+mod container;
+mod health;
+mod ids;
+mod lineage;
+mod node;
+mod record;
+mod service;
+mod snapshot;
+mod stack;
+mod status;
+mod time;
+
+/// Conversions between these types and the messages of `proto/`.
+pub mod wire;
+
+pub use container::{
+    Container, Device, Healthcheck, LogConfig, Mount, MountSource, NetworkMode, Port, Protocol, Resources,
+    RestartPolicy, Ulimit,
+};
+pub use health::Health;
+pub use ids::{BadName, ClusterId, NodeId, ReplicaId, ServiceId, StackName};
+pub use lineage::{Lineage, Stale, Term};
+pub use node::{Host, Node, Proxy};
+pub use record::{Cluster, Event, Key, NodeSegment, Network, Record, Severity, Volume};
+pub use service::{
+    Condition, Dependency, Drain, Goal, Outcome, PullPolicy, Replica, Revision, Service, ServiceNetwork,
+    ServiceSpec, Template, UpdateOrder, UpdatePolicy,
+};
+pub use snapshot::{Change, Snapshot};
+pub use stack::{NetworkSpec, Stack, StackSpec, VolumeSpec};
+pub use status::{NodeStatus, Phase, ReplicaStatus, TableVersion};
+pub use time::Timestamp;

@@ -1,0 +1,313 @@
+//! Services, their revisions and their replicas.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::container::{Container, Port, RestartPolicy};
+use crate::ids::{NodeId, ReplicaId, ServiceId};
+use crate::time::Timestamp;
+
+/// What is asked for one service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServiceSpec {
+    /// What its containers are made from. Volume mounts name keys of the stack's volumes.
+    pub container: Container,
+    /// The networks that it joins; empty is `default`.
+    pub networks: Vec<ServiceNetwork>,
+    /// The ports that it publishes.
+    pub ports: Vec<Port>,
+    /// What must be there before its replicas start, by service name.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// How many replicas; `None` is 1, or what it was last scaled to.
+    pub replicas: Option<u32>,
+    /// How replicas are replaced.
+    pub update: UpdatePolicy,
+    /// When the image is pulled.
+    pub pull_policy: PullPolicy,
+    /// Labels of the service itself.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ServiceSpec {
+    /// The part that its containers see, with the image resolved to `digest`.
+    pub fn template(&self, digest: Option<String>) -> Template {
+        Template {
+            container: self.container.clone(),
+            networks: self.networks.clone(),
+            ports: self.ports.clone(),
+            image_digest: digest,
+        }
+    }
+
+    /// The engine's restart policy for its containers. A service is a promise: where the file sets
+    /// nothing, its containers are kept running.
+    pub fn restart(&self) -> RestartPolicy {
+        self.container.restart.unwrap_or(RestartPolicy::UnlessStopped)
+    }
+}
+
+/// A service on one network of its stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceNetwork {
+    /// The network's key.
+    pub network: String,
+    /// Further names for the service there.
+    pub aliases: Vec<String>,
+}
+
+/// A service that must have reached something first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// What it must have reached.
+    pub condition: Condition,
+    /// Whether it is an error if it does not exist.
+    pub required: bool,
+}
+
+/// What a dependency must have reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// A replica runs.
+    #[default]
+    Started,
+    /// A replica runs and its health check passes.
+    Healthy,
+    /// It ran once and ended with exit code 0.
+    Completed,
+}
+
+/// How replicas are replaced when a service changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdatePolicy {
+    /// How many at a time; 0 is all.
+    pub parallelism: u32,
+    /// Time between two batches.
+    pub delay: Duration,
+    /// Which comes first; `None` is start-first where neither a port nor a volume is in the way.
+    pub order: Option<UpdateOrder>,
+}
+
+impl Default for UpdatePolicy {
+    fn default() -> Self {
+        Self { parallelism: 1, delay: Duration::ZERO, order: None }
+    }
+}
+
+/// Which comes first, the old replica's end or the new one's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpdateOrder {
+    /// The old one ends before the new one starts.
+    StopFirst,
+    /// The new one is ready before the old one ends.
+    StartFirst,
+}
+
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PullPolicy {
+    /// When it is not there.
+    #[default]
+    Missing,
+    /// At every deployment.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What a service's containers see. A change of it makes a new revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// What the container is made from.
+    pub container: Container,
+    /// The networks that it joins.
+    pub networks: Vec<ServiceNetwork>,
+    /// The ports that lead to it.
+    pub ports: Vec<Port>,
+    /// What the image's name stood for at admission.
+    pub image_digest: Option<String>,
+}
+
+impl Template {
+    /// A stable fingerprint: equal templates have equal ones, in every version of Gantry that has
+    /// the same fields.
+    pub fn hash(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(json).iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    }
+}
+
+/// A deployed service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its full name.
+    pub id: ServiceId,
+    /// Random, made at the first deployment, so that a later service of this name has other replica ids.
+    pub incarnation: String,
+    /// What was asked for.
+    pub spec: ServiceSpec,
+    /// Its newest revision.
+    pub revision: u64,
+    /// How many replicas it is to have while it is not stopped.
+    pub replicas: u32,
+    /// Stopped by a person.
+    pub stopped: bool,
+    /// On its way out.
+    pub removing: bool,
+    /// Counts the restarts that people asked for.
+    pub restart_sequence: u64,
+    /// How many replica records it has ever had; the next replica's id is made from it.
+    pub replicas_made: u64,
+    /// When an update last replaced a batch, for the delay between two.
+    pub last_batch_at: Option<Timestamp>,
+    /// When it was first deployed.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+}
+
+impl Service {
+    /// How many replicas it is to have now.
+    pub fn wanted(&self) -> u32 {
+        if self.stopped || self.removing { 0 } else { self.replicas }
+    }
+
+    /// The id of its next replica: unique, and without a random source.
+    pub fn next_replica_id(&self) -> String {
+        let seed = format!("{}\0{}\0{}", self.id, self.incarnation, self.replicas_made + 1);
+        Sha256::digest(seed).iter().take(5).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    }
+}
+
+/// One immutable, numbered version of what a service's containers see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The service.
+    pub service: ServiceId,
+    /// Its number, from 1 up.
+    pub number: u64,
+    /// The template.
+    pub template: Template,
+    /// The template's fingerprint.
+    pub hash: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+impl Revision {
+    /// Revisions of a service that are kept.
+    pub const KEPT: u64 = 10;
+}
+
+/// What the scheduler wants of a replica. It only moves forward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Goal {
+    /// To run.
+    #[default]
+    Run,
+    /// To get no new work and finish what it has.
+    Drain,
+    /// To end and go.
+    Stop,
+}
+
+/// The record of one replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// Its id.
+    pub id: ReplicaId,
+    /// Its service.
+    pub service: ServiceId,
+    /// Its number in the service, from 1 up.
+    pub slot: u32,
+    /// The revision that it runs.
+    pub revision: u64,
+    /// What is wanted of it.
+    pub goal: Goal,
+    /// Its node; `None` until it is placed.
+    pub node: Option<NodeId>,
+    /// Its address on each network, by the network's key.
+    pub addresses: BTreeMap<String, Ipv4Addr>,
+    /// The newest restart that was asked of it.
+    pub restart_sequence: u64,
+    /// Why it is not placed.
+    pub pending: Option<String>,
+    /// Since when it drains.
+    pub drain: Option<Drain>,
+    /// How it ended, if it runs once and has.
+    pub outcome: Option<Outcome>,
+    /// When it was wanted first.
+    pub created_at: Timestamp,
+}
+
+impl Replica {
+    /// The name for its container.
+    pub fn container_name(&self) -> String {
+        format!("{}-{}-{}-{}", self.service.stack(), self.service.name(), self.slot, self.id)
+    }
+}
+
+/// Since when a replica drains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// The time.
+    pub since: Timestamp,
+    /// The stored change that began it: tables from there on do not have the replica.
+    pub revision: u64,
+}
+
+/// How a replica that runs once ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The exit code.
+    pub exit_code: i32,
+    /// When this was seen.
+    pub at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_container_sees_changes_the_fingerprint() {
+        let spec = ServiceSpec { container: Container { image: "redis".into(), ..Default::default() }, ..Default::default() };
+        let scaled = ServiceSpec { replicas: Some(5), ..spec.clone() };
+        let changed = ServiceSpec { container: Container { user: Some("7".into()), ..spec.container.clone() }, ..spec.clone() };
+        assert_eq!(spec.template(None).hash(), scaled.template(None).hash());
+        assert_ne!(spec.template(None).hash(), changed.template(None).hash());
+        assert_ne!(spec.template(None).hash(), spec.template(Some("sha256:1".into())).hash());
+    }
+
+    #[test]
+    fn the_fingerprint_does_not_change_between_versions() {
+        // If this fails, every service of every user would be replaced at the next upgrade: add
+        // fields so that their default is left out of the JSON instead.
+        assert_eq!(ServiceSpec::default().template(None).hash(), "97ec423772921bfd");
+    }
+
+    #[test]
+    fn replicas_of_two_services_of_one_name_have_different_ids() {
+        let service = |incarnation: &str| Service {
+            id: "shop/web".parse().unwrap(),
+            incarnation: incarnation.into(),
+            spec: ServiceSpec::default(),
+            revision: 1,
+            replicas: 1,
+            stopped: false,
+            removing: false,
+            restart_sequence: 0,
+            replicas_made: 0,
+            last_batch_at: None,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+        };
+        assert_ne!(service("a").next_replica_id(), service("b").next_replica_id());
+        assert_eq!(service("a").next_replica_id().len(), 10);
+    }
+}

@@ -1,0 +1,303 @@
+//! Everything that is known at one moment.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::ids::{NodeId, ReplicaId, ServiceId, StackName};
+use crate::lineage::Lineage;
+use crate::node::{Node, Proxy};
+use crate::record::{Cluster, Event, Key, Network, Record, Volume};
+use crate::service::{Replica, Revision, Service};
+use crate::stack::Stack;
+use crate::status::{NodeStatus, ReplicaStatus, TableVersion};
+use crate::time::Timestamp;
+
+/// A consistent, immutable view of all records and all status.
+///
+/// It is made of persistent maps: a clone costs nothing, and a change costs O(log n) without
+/// touching the clone. Readers share one behind an `Arc`; decisions work on a clone of their own.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The newest stored change that is included.
+    pub revision: u64,
+    /// Counts changes of status, in this run of the scheduler.
+    pub sequence: u64,
+    /// When this run of the scheduler began.
+    pub started_at: Timestamp,
+    /// The cluster as a whole.
+    pub cluster: Arc<Cluster>,
+    /// Stacks by name.
+    pub stacks: OrdMap<StackName, Arc<Stack>>,
+    /// Services by full name.
+    pub services: OrdMap<ServiceId, Arc<Service>>,
+    /// Revisions by service and number.
+    pub revisions: OrdMap<(ServiceId, u64), Arc<Revision>>,
+    /// Replicas by id.
+    pub replicas: OrdMap<ReplicaId, Arc<Replica>>,
+    /// Nodes by id.
+    pub nodes: OrdMap<NodeId, Arc<Node>>,
+    /// Proxies by instance.
+    pub proxies: OrdMap<String, Arc<Proxy>>,
+    /// Networks by stack and key.
+    pub networks: OrdMap<(StackName, String), Arc<Network>>,
+    /// Volumes by stack and key.
+    pub volumes: OrdMap<(StackName, String), Arc<Volume>>,
+    /// The newest events by number.
+    pub events: OrdMap<u64, Arc<Event>>,
+    /// What agents see of replicas.
+    pub statuses: OrdMap<ReplicaId, Arc<ReplicaStatus>>,
+    /// What is known of agents.
+    pub node_statuses: OrdMap<NodeId, Arc<NodeStatus>>,
+    /// The table that each connected proxy serves by.
+    pub acks: OrdMap<String, TableVersion>,
+    by_service: OrdSet<(ServiceId, u32, ReplicaId)>,
+    by_node: OrdSet<(NodeId, ReplicaId)>,
+}
+
+/// One change of the stored records.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Stores a record in place of the one of its key.
+    Put(Record),
+    /// Deletes the record of a key.
+    Delete(Key),
+}
+
+impl Change {
+    /// The key that it changes.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Put(record) => record.key(),
+            Self::Delete(key) => key.clone(),
+        }
+    }
+}
+
+impl Snapshot {
+    /// A cluster in which nothing has happened yet.
+    pub fn new(cluster: Cluster, started_at: Timestamp) -> Self {
+        Self {
+            revision: 0,
+            sequence: 0,
+            started_at,
+            cluster: Arc::new(cluster),
+            stacks: OrdMap::new(),
+            services: OrdMap::new(),
+            revisions: OrdMap::new(),
+            replicas: OrdMap::new(),
+            nodes: OrdMap::new(),
+            proxies: OrdMap::new(),
+            networks: OrdMap::new(),
+            volumes: OrdMap::new(),
+            events: OrdMap::new(),
+            statuses: OrdMap::new(),
+            node_statuses: OrdMap::new(),
+            acks: OrdMap::new(),
+            by_service: OrdSet::new(),
+            by_node: OrdSet::new(),
+        }
+    }
+
+    /// Makes one change.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Put(record) => self.put(record),
+            Change::Delete(key) => self.delete(key),
+        }
+    }
+
+    fn put(&mut self, record: &Record) {
+        match record {
+            Record::Cluster(cluster) => self.cluster = cluster.clone(),
+            Record::Stack(stack) => drop(self.stacks.insert(stack.name.clone(), stack.clone())),
+            Record::Service(service) => drop(self.services.insert(service.id.clone(), service.clone())),
+            Record::Revision(revision) => {
+                self.revisions.insert((revision.service.clone(), revision.number), revision.clone());
+            }
+            Record::Replica(replica) => {
+                self.unindex(&replica.id);
+                self.by_service.insert((replica.service.clone(), replica.slot, replica.id.clone()));
+                if let Some(node) = &replica.node {
+                    self.by_node.insert((node.clone(), replica.id.clone()));
+                }
+                self.replicas.insert(replica.id.clone(), replica.clone());
+            }
+            Record::Node(node) => drop(self.nodes.insert(node.id.clone(), node.clone())),
+            Record::Proxy(proxy) => drop(self.proxies.insert(proxy.instance.clone(), proxy.clone())),
+            Record::Network(network) => {
+                self.networks.insert((network.stack.clone(), network.key.clone()), network.clone());
+            }
+            Record::Volume(volume) => {
+                self.volumes.insert((volume.stack.clone(), volume.key.clone()), volume.clone());
+            }
+            Record::Event(event) => drop(self.events.insert(event.sequence, event.clone())),
+        }
+    }
+
+    fn delete(&mut self, key: &Key) {
+        match key {
+            Key::Cluster => {}
+            Key::Stack(name) => drop(self.stacks.remove(name)),
+            Key::Service(id) => drop(self.services.remove(id)),
+            Key::Revision(id, number) => drop(self.revisions.remove(&(id.clone(), *number))),
+            Key::Replica(id) => {
+                self.unindex(id);
+                self.replicas.remove(id);
+                self.statuses.remove(id);
+            }
+            Key::Node(id) => {
+                self.nodes.remove(id);
+                self.node_statuses.remove(id);
+            }
+            Key::Proxy(instance) => {
+                self.proxies.remove(instance);
+                self.acks.remove(instance);
+            }
+            Key::Network(stack, key) => drop(self.networks.remove(&(stack.clone(), key.clone()))),
+            Key::Volume(stack, key) => drop(self.volumes.remove(&(stack.clone(), key.clone()))),
+            Key::Event(sequence) => drop(self.events.remove(sequence)),
+        }
+    }
+
+    fn unindex(&mut self, id: &ReplicaId) {
+        if let Some(old) = self.replicas.get(id) {
+            self.by_service.remove(&(old.service.clone(), old.slot, id.clone()));
+            if let Some(node) = &old.node {
+                self.by_node.remove(&(node.clone(), id.clone()));
+            }
+        }
+    }
+
+    /// The replicas of a service by slot.
+    pub fn replicas_of(&self, service: &ServiceId) -> impl Iterator<Item = &Arc<Replica>> {
+        let first = (service.clone(), 0, ReplicaId::smallest());
+        self.by_service
+            .range(first..)
+            .take_while(move |(of, ..)| of == service)
+            .filter_map(|(_, _, id)| self.replicas.get(id))
+    }
+
+    /// The replicas that were placed on a node, by id.
+    pub fn replicas_on(&self, node: &NodeId) -> impl Iterator<Item = &Arc<Replica>> {
+        let first = (node.clone(), ReplicaId::smallest());
+        self.by_node
+            .range(first..)
+            .take_while(move |(on, _)| on == node)
+            .filter_map(|(_, id)| self.replicas.get(id))
+    }
+
+    /// The services of a stack by name.
+    pub fn services_of<'a>(&'a self, stack: &'a StackName) -> impl Iterator<Item = &'a Arc<Service>> {
+        self.services.values().filter(move |service| service.id.stack() == stack)
+    }
+
+    /// The revision that a replica runs.
+    pub fn revision_of(&self, replica: &Replica) -> Option<&Arc<Revision>> {
+        self.revisions.get(&(replica.service.clone(), replica.revision))
+    }
+
+    /// What its agent sees of a replica, if its agent has said anything.
+    pub fn status_of(&self, replica: &ReplicaId) -> Option<&ReplicaStatus> {
+        self.statuses.get(replica).map(AsRef::as_ref)
+    }
+
+    /// Whether a replica may take traffic, as last known.
+    pub fn is_ready(&self, replica: &Replica) -> bool {
+        self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready)
+    }
+
+    /// Which history of changes this state has.
+    pub fn lineage(&self) -> Lineage {
+        Lineage {
+            cluster: self.cluster.id.clone(),
+            epoch: self.cluster.epoch,
+            terms: self.cluster.terms.clone(),
+            revision: self.revision,
+        }
+    }
+
+    /// The number that the next event gets.
+    pub fn next_event(&self) -> u64 {
+        self.events.get_max().map_or(1, |(last, _)| last + 1)
+    }
+
+    /// The version of tables that are made from this.
+    pub fn table_version(&self) -> TableVersion {
+        TableVersion { revision: self.revision, sequence: self.sequence }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipnet::Ipv4Net;
+
+    use super::*;
+    use crate::ids::ClusterId;
+    use crate::service::Goal;
+
+    fn snapshot() -> Snapshot {
+        let cluster = Cluster {
+            id: ClusterId::new("c1").unwrap(),
+            name: "test".into(),
+            epoch: 1,
+            terms: Vec::new(),
+            pool: "10.192.0.0/11".parse::<Ipv4Net>().unwrap(),
+            prefix: 19,
+            mtu: 1450,
+            created_at: Timestamp::default(),
+        };
+        Snapshot::new(cluster, Timestamp::default())
+    }
+
+    fn replica(id: &str, service: &str, slot: u32, node: Option<&str>) -> Change {
+        Change::Put(Record::Replica(Arc::new(Replica {
+            id: ReplicaId::new(id).unwrap(),
+            service: service.parse().unwrap(),
+            slot,
+            revision: 1,
+            goal: Goal::Run,
+            node: node.map(|node| NodeId::new(node).unwrap()),
+            addresses: Default::default(),
+            restart_sequence: 0,
+            pending: None,
+            drain: None,
+            outcome: None,
+            created_at: Timestamp::default(),
+        })))
+    }
+
+    fn ids<'a>(replicas: impl Iterator<Item = &'a Arc<Replica>>) -> Vec<String> {
+        replicas.map(|replica| replica.id.to_string()).collect()
+    }
+
+    #[test]
+    fn replicas_are_found_by_service_and_by_node_as_they_move() {
+        let mut snapshot = snapshot();
+        for change in [
+            replica("b", "s/web", 2, Some("n1")),
+            replica("a", "s/web", 10, None),
+            replica("c", "s/web2", 1, Some("n1")),
+            replica("d", "s/web", 1, Some("n2")),
+        ] {
+            snapshot.apply(&change);
+        }
+        let web: ServiceId = "s/web".parse().unwrap();
+        assert_eq!(ids(snapshot.replicas_of(&web)), ["d", "b", "a"]);
+        let n1 = NodeId::new("n1").unwrap();
+        assert_eq!(ids(snapshot.replicas_on(&n1)), ["b", "c"]);
+
+        snapshot.apply(&replica("a", "s/web", 10, Some("n1")));
+        snapshot.apply(&Change::Delete(Key::Replica(ReplicaId::new("b").unwrap())));
+        assert_eq!(ids(snapshot.replicas_on(&n1)), ["a", "c"]);
+        assert_eq!(ids(snapshot.replicas_of(&web)), ["d", "a"]);
+    }
+
+    #[test]
+    fn a_change_does_not_touch_an_earlier_clone() {
+        let mut snapshot = snapshot();
+        let before = snapshot.clone();
+        snapshot.apply(&replica("a", "s/web", 1, None));
+        assert_eq!((before.replicas.len(), snapshot.replicas.len()), (0, 1));
+    }
+}

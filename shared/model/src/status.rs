@@ -1,0 +1,107 @@
+//! What was seen. Nothing here is stored: whoever saw it says it again when asked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::container::Port;
+use crate::health::Health;
+use crate::time::Timestamp;
+
+/// What an agent sees of a replica.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Its image, networks and volumes are being made ready.
+    #[default]
+    Preparing,
+    /// Its container is being made and started.
+    Starting,
+    /// Its process runs.
+    Running,
+    /// It ended, and the engine will start it again.
+    Restarting,
+    /// Its processes are frozen.
+    Paused,
+    /// It ended.
+    Exited,
+    /// It could not be made or started, and is tried again.
+    Failed,
+    /// It is being stopped.
+    Stopping,
+    /// Its container is gone.
+    Removed,
+}
+
+/// What an agent sees of one replica.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplicaStatus {
+    /// The phase.
+    pub phase: Phase,
+    /// The engine's id of its container.
+    pub container_id: String,
+    /// Why it is as it is, in the engine's words.
+    pub message: String,
+    /// The exit code of its last end.
+    pub exit_code: Option<i32>,
+    /// Whether the kernel killed it because its memory ran out.
+    pub oom_killed: bool,
+    /// How often its process was started again.
+    pub restarts: u32,
+    /// Its health.
+    pub health: Health,
+    /// When its process was started last.
+    pub started_at: Option<Timestamp>,
+    /// When its process ended last.
+    pub finished_at: Option<Timestamp>,
+    /// The newest restart that was asked for and is done.
+    pub restart_sequence: u64,
+    /// The ports of the host that lead to it.
+    pub ports: Vec<Port>,
+}
+
+impl ReplicaStatus {
+    /// Whether it may take traffic.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Running && self.health.permits_traffic()
+    }
+}
+
+/// What the scheduler knows of a node's agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its session is open.
+    pub connected: bool,
+    /// It has said what it runs since the session opened.
+    pub reported: bool,
+    /// Since when `connected` is as it is.
+    pub since: Timestamp,
+    /// Why its engine cannot be used.
+    pub engine_error: Option<String>,
+    /// Why it does not believe this scheduler's state.
+    pub refused: Option<String>,
+}
+
+impl NodeStatus {
+    /// Why nothing can be started there; `None` if it can.
+    pub fn problem(&self) -> Option<String> {
+        if !self.connected {
+            Some("its agent is not connected".to_owned())
+        } else if let Some(error) = &self.engine_error {
+            Some(format!("its engine cannot be used: {error}"))
+        } else if let Some(reason) = &self.refused {
+            Some(format!("its agent refuses this scheduler: {reason}"))
+        } else if !self.reported {
+            Some("its agent has not reported yet".to_owned())
+        } else {
+            None
+        }
+    }
+}
+
+/// Orders the tables that proxies get: later ones are greater.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TableVersion {
+    /// The newest stored change that the table reflects.
+    pub revision: u64,
+    /// Counts what agents reported, in this run of the scheduler.
+    pub sequence: u64,
+}

@@ -1,0 +1,227 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gantry_model::{
+    Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId, NodeStatus, Phase, Proxy, Record,
+    Replica, ReplicaId, ReplicaStatus, Revision, Service, ServiceId, Snapshot, Stack, StackName, TableVersion,
+    Timestamp, Volume,
+};
+
+use crate::service::ServiceBuilder;
+
+/// A snapshot with a clock.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The state.
+    pub snapshot: Snapshot,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl World {
+    /// An empty cluster.
+    pub fn new(now: Timestamp) -> Self {
+        let cluster = Cluster {
+            id: ClusterId::new("test").unwrap(),
+            name: "test".into(),
+            epoch: 1,
+            terms: Vec::new(),
+            pool: "10.192.0.0/11".parse().unwrap(),
+            prefix: 19,
+            mtu: 1450,
+            created_at: Timestamp::default(),
+        };
+        Self { snapshot: Snapshot::new(cluster, Timestamp::default()), now }
+    }
+
+    /// Stores changes, as the scheduler would.
+    pub fn commit(&mut self, changes: &[Change]) {
+        for change in changes {
+            self.snapshot.apply(change);
+        }
+        self.snapshot.revision += 1;
+    }
+
+    fn put(&mut self, record: Record) {
+        self.commit(&[Change::Put(record)]);
+    }
+
+    /// Adds a node with 4 cores and 8 GiB whose agent is connected.
+    pub fn node(mut self, name: &str) -> Self {
+        let id = NodeId::new(name).unwrap();
+        let host = Host { cpus: 4, memory: 8 << 30, ..Host::default() };
+        self.put(Record::Node(Arc::new(Node {
+            id: id.clone(),
+            name: name.into(),
+            addresses: vec!["192.0.2.1".into()],
+            agent_port: 7071,
+            labels: BTreeMap::new(),
+            host,
+            joined_at: self.now,
+        })));
+        let status = NodeStatus { connected: true, reported: true, since: self.now, ..NodeStatus::default() };
+        self.snapshot.node_statuses.insert(id, Arc::new(status));
+        self
+    }
+
+    /// Adds a proxy on the first node.
+    pub fn proxy(mut self, instance: &str) -> Self {
+        let node = self.snapshot.nodes.keys().next().unwrap().clone();
+        self.put(Record::Proxy(Arc::new(Proxy { instance: instance.into(), node, since: self.now })));
+        self
+    }
+
+    /// Deploys a service, with its stack, its default network and its volumes.
+    pub fn service(mut self, name: &str, build: impl FnOnce(ServiceBuilder) -> ServiceBuilder) -> Self {
+        let id: ServiceId = name.parse().unwrap();
+        let spec = build(ServiceBuilder::default()).spec;
+        let stack = id.stack().clone();
+        self.put(Record::Stack(Arc::new(Stack {
+            name: stack.clone(),
+            created_at: self.now,
+            updated_at: self.now,
+            removing: false,
+            remove_volumes: false,
+        })));
+        if !self.snapshot.networks.contains_key(&(stack.clone(), "default".to_owned())) {
+            let vni = u32::try_from(self.snapshot.networks.len()).unwrap();
+            self.put(Record::Network(Arc::new(Network {
+                stack: stack.clone(),
+                key: "default".into(),
+                vni: (1 << 20) + vni,
+                subnet: format!("10.192.{}.0/24", vni).parse().unwrap(),
+                internal: false,
+                labels: BTreeMap::new(),
+                nodes: BTreeMap::new(),
+                cursor: 0,
+                cooling: Vec::new(),
+            })));
+        }
+        for mount in &spec.container.mounts {
+            if let MountSource::Volume { name: Some(key), .. } = &mount.source {
+                self.put(Record::Volume(Arc::new(Volume {
+                    stack: stack.clone(),
+                    key: key.clone(),
+                    name: format!("{stack}_{key}"),
+                    external: false,
+                    driver: None,
+                    options: BTreeMap::new(),
+                    labels: BTreeMap::new(),
+                    node: None,
+                    removing: false,
+                })));
+            }
+        }
+        self.put_revision(&id, 1, &spec);
+        self.put(Record::Service(Arc::new(Service {
+            id,
+            incarnation: "test".into(),
+            replicas: spec.replicas.unwrap_or(1),
+            spec,
+            revision: 1,
+            stopped: false,
+            removing: false,
+            restart_sequence: 0,
+            replicas_made: 0,
+            last_batch_at: None,
+            created_at: self.now,
+            updated_at: self.now,
+        })));
+        self
+    }
+
+    fn put_revision(&mut self, id: &ServiceId, number: u64, spec: &gantry_model::ServiceSpec) {
+        let template = spec.template(None);
+        let hash = format!("{}-{number}", template.hash());
+        let created_at = self.now;
+        self.put(Record::Revision(Arc::new(Revision { service: id.clone(), number, template, hash, created_at })));
+    }
+
+    /// Changes a service's record.
+    pub fn change_service(&mut self, name: &str, change: impl FnOnce(&mut Service)) {
+        let mut service = self.snapshot.services[&name.parse::<ServiceId>().unwrap()].as_ref().clone();
+        change(&mut service);
+        service.updated_at = self.now;
+        self.put(Record::Service(Arc::new(service)));
+    }
+
+    /// Gives a service a new revision.
+    pub fn revise(&mut self, name: &str) {
+        let service = self.snapshot.services[&name.parse::<ServiceId>().unwrap()].clone();
+        self.put_revision(&service.id, service.revision + 1, &service.spec);
+        self.change_service(name, |service| service.revision += 1);
+    }
+
+    /// Removes a stack, as a person would.
+    pub fn remove_stack(&mut self, name: &str, remove_volumes: bool) {
+        let name = StackName::new(name).unwrap();
+        let mut stack = self.snapshot.stacks[&name].as_ref().clone();
+        (stack.removing, stack.remove_volumes) = (true, remove_volumes);
+        self.put(Record::Stack(Arc::new(stack)));
+        let services: Vec<String> = self.snapshot.services_of(&name).map(|service| service.id.to_string()).collect();
+        for service in services {
+            self.change_service(&service, |service| service.removing = true);
+        }
+    }
+
+    /// The agent has removed a volume.
+    pub fn forget_volume(&mut self, stack: &str, key: &str) {
+        self.commit(&[Change::Delete(Key::Volume(StackName::new(stack).unwrap(), key.into()))]);
+    }
+
+    /// A proxy acknowledges a table.
+    pub fn ack(&mut self, proxy: &str, version: TableVersion) {
+        self.snapshot.acks.insert(proxy.into(), version);
+    }
+
+    /// A node's agent goes away.
+    pub fn disconnect(&mut self, node: &str) {
+        let id = NodeId::new(node).unwrap();
+        self.snapshot.node_statuses.insert(id, Arc::new(NodeStatus { since: self.now, ..NodeStatus::default() }));
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now.after(time);
+    }
+
+    /// An agent reports a replica.
+    pub fn see(&mut self, id: &ReplicaId, change: impl FnOnce(&mut ReplicaStatus)) {
+        let mut status = self.snapshot.status_of(id).cloned().unwrap_or_default();
+        change(&mut status);
+        self.snapshot.statuses.insert(id.clone(), Arc::new(status));
+        self.snapshot.sequence += 1;
+    }
+
+    /// Agents do what they are told: what is to run runs and is healthy, what is to stop is gone.
+    pub fn run_all(&mut self) {
+        let replicas: Vec<Arc<Replica>> = self.snapshot.replicas.values().cloned().collect();
+        for replica in replicas.into_iter().filter(|replica| replica.node.is_some()) {
+            let phase = if replica.goal == Goal::Stop { Phase::Removed } else { Phase::Running };
+            self.see(&replica.id, |status| {
+                (status.phase, status.restart_sequence) = (phase, replica.restart_sequence);
+            });
+        }
+    }
+
+    /// One of the running replicas ends and is being started again by its engine.
+    pub fn crash_one(&mut self, which: usize) {
+        let running: Vec<ReplicaId> = self
+            .snapshot
+            .statuses
+            .iter()
+            .filter(|(_, status)| status.phase == Phase::Running)
+            .map(|(id, _)| id.clone())
+            .collect();
+        if let Some(id) = running.get(which % running.len().max(1)).cloned() {
+            self.see(&id, |status| status.phase = Phase::Restarting);
+        }
+    }
+
+    /// The replicas of a service by slot.
+    pub fn replicas(&self, service: &str) -> Vec<Replica> {
+        let id: ServiceId = service.parse().unwrap();
+        self.snapshot.replicas_of(&id).map(|replica| replica.as_ref().clone()).collect()
+    }
+}
