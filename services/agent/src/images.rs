@@ -20,7 +20,11 @@ pub fn kept_name(digest: &str) -> String {
 
 /// Resolves an image, and pulls it first if it is not there and may be. Steps of the pull go to
 /// `steps`; a slow reader misses some.
-pub async fn resolve(engine: &Engine, wanted: &ImageWanted, steps: &mpsc::Sender<PullStep>) -> Result<ImageFound, Error> {
+pub async fn resolve(
+    engine: &Engine,
+    wanted: &ImageWanted,
+    steps: &mpsc::Sender<PullStep>,
+) -> Result<ImageFound, Error> {
     let name = &wanted.image;
     let mut found = engine.find_image(name).await?;
     let wrong_platform = found.as_ref().is_some_and(|found| !fits(found, &wanted.platform));
@@ -32,7 +36,8 @@ pub async fn resolve(engine: &Engine, wanted: &ImageWanted, steps: &mpsc::Sender
         }
         found = engine.find_image(name).await?;
     }
-    let found = found.ok_or_else(|| Error::new(Kind::NotFound, "it is not on this node, and may not be pulled"))?;
+    let found =
+        found.ok_or_else(|| Error::new(Kind::NotFound, "it is not on this node, and may not be pulled"))?;
     if let Err(error) = engine.tag(&found.id, &kept_name(&found.id)).await {
         tracing::warn!(image = name, %error, "cannot keep the image from being pruned");
     }
@@ -51,7 +56,8 @@ async fn pull(engine: &Engine, wanted: &ImageWanted, steps: &mpsc::Sender<PullSt
         })?;
         let Some(step) = next else { return Ok(()) };
         let step = step?;
-        let status = if step.layer.is_empty() { step.status } else { format!("{} {}", step.layer, step.status) };
+        let status =
+            if step.layer.is_empty() { step.status } else { format!("{} {}", step.layer, step.status) };
         let _ = steps.try_send(PullStep { status, current: step.current, total: step.total });
     }
 }
@@ -65,7 +71,10 @@ fn explain(name: &str, error: Error) -> Error {
         Kind::Unavailable | Kind::Timeout => "the registry cannot be reached from this node".to_owned(),
         _ => return error,
     };
-    Error::new(error.kind, format!("it is not on this node, and cannot be pulled: {}; {advice}", error.message))
+    Error::new(
+        error.kind,
+        format!("it is not on this node, and cannot be pulled: {}; {advice}", error.message),
+    )
 }
 
 #[cfg(test)]
@@ -79,7 +88,11 @@ mod tests {
 
     #[test]
     fn a_variant_of_the_platform_fits() {
-        let found = |platform: &str| FoundImage { id: String::new(), platform: platform.into(), has_healthcheck: false };
+        let found = |platform: &str| FoundImage {
+            id: String::new(),
+            platform: platform.into(),
+            has_healthcheck: false,
+        };
         assert!(fits(&found("linux/arm64/v8"), "linux/arm64"));
         assert!(fits(&found("linux/amd64"), ""));
         assert!(!fits(&found("linux/amd64"), "linux/arm64"));

@@ -12,7 +12,7 @@ async fn main() -> ExitCode {
     let config = Config::parse();
     telemetry::start();
     let ended = match shutdown::signal_token() {
-        Ok(stop) => gantry_agent::run(config, stop).await.map_err(|error| chain(&error)),
+        Ok(stop) => Box::pin(gantry_agent::run(config, stop)).await.map_err(|error| chain(&error)),
         Err(error) => Err(format!("cannot listen for signals: {error}")),
     };
     match ended {

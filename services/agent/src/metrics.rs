@@ -43,7 +43,8 @@ impl Collector for Counts {
             *phases.entry(format!("{:?}", status.phase).to_lowercase()).or_default() += 1;
             restarts += i64::from(status.restarts);
         }
-        let mut family = encoder.encode_descriptor("replicas", "Replicas by phase", None, MetricType::Gauge)?;
+        let mut family =
+            encoder.encode_descriptor("replicas", "Replicas by phase", None, MetricType::Gauge)?;
         for (phase, count) in phases {
             ConstGauge::new(count).encode(family.encode_family(&[("phase", phase)])?)?;
         }

@@ -11,7 +11,8 @@ use gantry_api::node::v1::relay_request::Message as ToScheduler;
 use gantry_api::node::v1::relay_response::Message as FromScheduler;
 use gantry_api::node::v1::relay_service_client::RelayServiceClient;
 use gantry_api::node::v1::{
-    ExecWanted, ImageWanted, LogsWanted as WireLogs, OpenRelay, RelayError, RelayRequest, RelayResponse, StatsWanted,
+    ExecWanted, ImageWanted, LogsWanted as WireLogs, OpenRelay, RelayError, RelayRequest, RelayResponse,
+    StatsWanted,
 };
 use gantry_model::{ReplicaId, ReplicaStatus};
 use tokio::sync::mpsc;
@@ -39,7 +40,7 @@ pub fn open(channel: Channel, engine: Engine, statuses: Statuses, ask: OpenRelay
         }
         let mut client = RelayServiceClient::new(channel);
         let opened = timeout(OPEN_WITHIN, client.relay(ReceiverStream::new(stream))).await;
-        let incoming = match opened {
+        let mut incoming = match opened {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => {
                 tracing::debug!(reason = status.message(), "nobody waits for a relay any more");
@@ -49,13 +50,17 @@ pub fn open(channel: Channel, engine: Engine, statuses: Statuses, ask: OpenRelay
         };
         let answer = Answer { engine, statuses, outgoing: outgoing.clone() };
         let done = tokio::select! {
-            done = answer.give(ask.want, incoming) => done,
+            done = answer.give(ask.want, &mut incoming) => done,
             () = outgoing.closed() => return,
         };
         if let Err(status) = done {
             let error = RelayError { code: status.code().into(), message: status.message().to_owned() };
             let _ = send(&outgoing, ToScheduler::Error(error)).await;
         }
+        // Letting go of the answers at once would cancel the call, with what is still under way to
+        // the scheduler: end our side, and wait for its.
+        drop((answer, outgoing));
+        let _ = timeout(OPEN_WITHIN, async { while let Ok(Some(_)) = incoming.message().await {} }).await;
     });
 }
 
@@ -71,13 +76,15 @@ struct Answer {
 }
 
 impl Answer {
-    async fn give(&self, want: Option<Want>, incoming: Streaming<RelayResponse>) -> Result<(), Status> {
+    async fn give(&self, want: Option<Want>, incoming: &mut Streaming<RelayResponse>) -> Result<(), Status> {
         match want {
             Some(Want::Logs(wanted)) => self.logs(wanted).await,
             Some(Want::Exec(wanted)) => self.exec(wanted, incoming).await,
             Some(Want::Stats(wanted)) => self.stats(wanted).await,
             Some(Want::Image(wanted)) => self.image(wanted).await,
-            None => Err(Status::unimplemented("this agent does not know what was asked: is it older than the scheduler?")),
+            None => Err(Status::unimplemented(
+                "this agent does not know what was asked: is it older than the scheduler?",
+            )),
         }
     }
 
@@ -104,7 +111,7 @@ impl Answer {
         };
         let mut log = self.engine.logs(&container, &part);
         while let Some(piece) = log.next().await {
-            send(&self.outgoing, ToScheduler::Log(log_piece(piece?))).await?;
+            send(&self.outgoing, ToScheduler::Log(log_piece(&piece?))).await?;
         }
         Ok(())
     }
@@ -118,7 +125,7 @@ impl Answer {
         Ok(())
     }
 
-    async fn exec(&self, wanted: ExecWanted, incoming: Streaming<RelayResponse>) -> Result<(), Status> {
+    async fn exec(&self, wanted: ExecWanted, incoming: &mut Streaming<RelayResponse>) -> Result<(), Status> {
         let container = self.container(&wanted.replica_id)?;
         let start = wanted.start.ok_or_else(|| Status::invalid_argument("start is missing"))?;
         let io = self.engine.exec(&container, &start).await?;
@@ -133,7 +140,7 @@ impl Answer {
             async move { drop(engine.resize_exec(&exec, size).await) }
         };
         let ended = carry_process(io, input, resize, |piece| {
-            let message = ToScheduler::Exec(ExecResponse { message: Some(exec_message(piece)) });
+            let message = ToScheduler::Exec(ExecResponse { message: Some(exec_message(&piece)) });
             async move { send(&self.outgoing, message).await.is_ok() }
         })
         .await?;

@@ -85,17 +85,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     // The lifecycle API is there at once: it says itself what the engine cannot do.
     let server = Server::bind(config.listen, &own)
         .await?
-        .add(ContainerServiceServer::new(Containers::new(engine.clone())))
-        .add(ImageServiceServer::new(Images::new(engine.clone())))
-        .add(VolumeServiceServer::new(Resources::new(engine.clone())))
-        .add(NetworkServiceServer::new(Resources::new(engine.clone())))
-        .add(HostServiceServer::new(HostInfo::new(engine.clone())));
+        .serve(ContainerServiceServer::new(Containers::new(engine.clone())))
+        .serve(ImageServiceServer::new(Images::new(engine.clone())))
+        .serve(VolumeServiceServer::new(Resources::new(engine.clone())))
+        .serve(NetworkServiceServer::new(Resources::new(engine.clone())))
+        .serve(HostServiceServer::new(HostInfo::new(engine.clone())));
     let address = server.address()?;
     tracing::info!(%address, node = identity.name, "agent ready");
     let channel = connect_lazy(&config.scheduler, Role::Scheduler, "", &own)?;
 
     let (connected, session) = watch::channel(Some("no session with the scheduler yet".to_owned()));
-    let managing = manage(&config, &identity, engine, disk, channel, address.port(), connected, session, stop.clone());
+    let managing =
+        manage(&config, &identity, engine, disk, channel, address.port(), connected, session, stop.clone());
     let ended = tokio::select! {
         ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
         ended = managing => ended,
@@ -169,7 +170,11 @@ async fn tell_readiness(readiness: Readiness, mut problem: watch::Receiver<Optio
 }
 
 /// Where the agent's folder lies on the host. `None` if it was asked to end before that was known.
-async fn find_folders(config: &Config, engine: &Engine, stop: &CancellationToken) -> Result<Option<Folders>, Error> {
+async fn find_folders(
+    config: &Config,
+    engine: &Engine,
+    stop: &CancellationToken,
+) -> Result<Option<Folders>, Error> {
     let own = config.data.clone();
     let Some(volume) = &config.volume else {
         let host = std::path::absolute(&own).map_err(|source| Error::Folder { path: own.clone(), source })?;

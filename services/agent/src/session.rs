@@ -8,7 +8,9 @@ use std::time::Duration;
 use gantry_api::node::v1::session_request::Message as ToScheduler;
 use gantry_api::node::v1::session_response::Message as FromScheduler;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
-use gantry_api::node::v1::{Assignments, Heartbeat, Hello, SessionRequest, SessionResponse, StatusReport, VolumeRemoved};
+use gantry_api::node::v1::{
+    Assignments, Heartbeat, Hello, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
+};
 use gantry_boot::{Backoff, chain, now};
 use gantry_model::{Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
 use tokio::sync::{mpsc, watch};
@@ -101,13 +103,18 @@ impl<R: Runtime> Sessions<R> {
             instance: self.own.instance.clone(),
         };
         send(&outgoing, ToScheduler::Hello(hello)).await?;
-        let mut client = SessionServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let mut client =
+            SessionServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
         let mut incoming = client.session(ReceiverStream::new(stream)).await?.into_inner();
 
         let (refused, _) = watch::channel(String::new());
         let mut problem = self.problem.clone();
         let talking = async {
-            tokio::try_join!(self.beat(&outgoing, &refused), self.report(&outgoing), self.remove_volumes(&outgoing))
+            tokio::try_join!(
+                self.beat(&outgoing, &refused),
+                self.report(&outgoing),
+                self.remove_volumes(&outgoing)
+            )
         };
         tokio::pin!(talking);
         loop {
@@ -135,7 +142,8 @@ impl<R: Runtime> Sessions<R> {
     }
 
     async fn take(&self, response: SessionResponse, refused: &watch::Sender<String>) -> Result<(), Status> {
-        let lineage = response.lineage.ok_or_else(|| Status::invalid_argument("a message without lineage"))?;
+        let lineage =
+            response.lineage.ok_or_else(|| Status::invalid_argument("a message without lineage"))?;
         let lineage = wire::read_lineage(lineage)?;
         match self.fleet.judge(&lineage).await {
             Ok(()) => refused.send_if_modified(|reason| !std::mem::take(reason).is_empty()),
@@ -163,11 +171,17 @@ impl<R: Runtime> Sessions<R> {
         match self.fleet.assign(lineage, assignments, now()).await {
             Ok(Assigned::Taken | Assigned::Refused(_)) => Ok(()),
             // Ending the session makes the scheduler say it all again.
-            Err(error) => Err(Status::resource_exhausted(format!("cannot keep assignments on disk: {error}"))),
+            Err(error) => {
+                Err(Status::resource_exhausted(format!("cannot keep assignments on disk: {error}")))
+            }
         }
     }
 
-    async fn beat(&self, outgoing: &mpsc::Sender<SessionRequest>, refused: &watch::Sender<String>) -> Result<(), Status> {
+    async fn beat(
+        &self,
+        outgoing: &mpsc::Sender<SessionRequest>,
+        refused: &watch::Sender<String>,
+    ) -> Result<(), Status> {
         let mut ticks = interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut problem, mut refusal) = (self.problem.clone(), refused.subscribe());

@@ -52,7 +52,10 @@ impl Control {
                 for problem in self.apply(&table).await {
                     tracing::warn!(problem, "cannot use part of the saved table");
                 }
-                tracing::info!(zones = table.zones.len(), "serving by the saved table until the scheduler answers");
+                tracing::info!(
+                    zones = table.zones.len(),
+                    "serving by the saved table until the scheduler answers"
+                );
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot read the saved table; waiting for the scheduler's"),
@@ -96,7 +99,11 @@ impl Control {
         }
     }
 
-    async fn follow(&self, save: &watch::Sender<Option<WireTable>>, backoff: &mut Backoff) -> Result<(), Status> {
+    async fn follow(
+        &self,
+        save: &watch::Sender<Option<WireTable>>,
+        backoff: &mut Backoff,
+    ) -> Result<(), Status> {
         let (outgoing, stream) = mpsc::channel(QUEUE);
         let hello = ProxyHello { node_id: self.node.clone(), instance: self.instance.clone() };
         send(&outgoing, ToScheduler::Hello(hello)).await?;
@@ -112,7 +119,10 @@ impl Control {
             });
             let Some(table) = response.table else { continue };
             if table.cluster_id != self.cluster {
-                return Err(Status::failed_precondition(format!("the scheduler is of cluster {}", table.cluster_id)));
+                return Err(Status::failed_precondition(format!(
+                    "the scheduler is of cluster {}",
+                    table.cluster_id
+                )));
             }
             let problems = self.apply(&table).await;
             let version = table.version;
@@ -126,7 +136,9 @@ impl Control {
     async fn apply(&self, table: &WireTable) -> Vec<String> {
         let next = match Table::read(table, &self.tables.borrow()) {
             Ok(next) => Arc::new(next),
-            Err(problem) => return vec![format!("the table cannot be read: {problem}; the one before stays")],
+            Err(problem) => {
+                return vec![format!("the table cannot be read: {problem}; the one before stays")];
+            }
         };
         self.tables.send_replace(next.clone());
         self.names.listen(&next).await

@@ -36,8 +36,16 @@ impl Collector for Counts {
         let mut one = |name: &str, help: &str, value: i64| {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
         };
-        one("table_revision", "The stored change that the table in use reflects", i64::try_from(table.version.revision).unwrap_or(0))?;
+        one(
+            "table_revision",
+            "The stored change that the table in use reflects",
+            i64::try_from(table.version.revision).unwrap_or(0),
+        )?;
         one("zones", "Networks whose names are answered", i64::try_from(table.zones.len()).unwrap_or(0))?;
-        one("scheduler_up", "Whether the scheduler sends tables", i64::from(self.connected.borrow().is_none()))
+        one(
+            "scheduler_up",
+            "Whether the scheduler sends tables",
+            i64::from(self.connected.borrow().is_none()),
+        )
     }
 }

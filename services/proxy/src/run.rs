@@ -56,7 +56,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     if identity.role != Role::Proxy {
         return Err(Error::NotAProxy(identity.role));
     }
-    std::fs::create_dir_all(&config.data).map_err(|source| Error::Folder { path: config.data.clone(), source })?;
+    std::fs::create_dir_all(&config.data)
+        .map_err(|source| Error::Folder { path: config.data.clone(), source })?;
     let server = Server::bind(config.listen, &own).await?;
     let (tables, current) = watch::channel(Arc::new(Table::default()));
     let (connected, session) = watch::channel(Some("no tables from the scheduler yet".to_owned()));
@@ -75,7 +76,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
 
     let readiness = Readiness::waiting_for("nothing");
     readiness.set(Ok(()));
-    let serving_admin = admin::serve(config.admin, metrics::registry(current, session), readiness, stop.clone());
+    let serving_admin =
+        admin::serve(config.admin, metrics::registry(current, session), readiness, stop.clone());
     let ended = tokio::select! {
         ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
         ended = serving_admin => ended.map_err(Error::Admin),

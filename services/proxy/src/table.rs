@@ -59,7 +59,8 @@ impl Table {
     /// Reads a table. Names that `before` had too go on in their rotation.
     pub fn read(table: &wire::Table, before: &Self) -> Result<Self, Invalid> {
         let address = |field: &str, text: &str| {
-            text.parse::<Ipv4Addr>().map_err(|_| Invalid::new(field, format!("is {text:?}, not an IPv4 address")))
+            text.parse::<Ipv4Addr>()
+                .map_err(|_| Invalid::new(field, format!("is {text:?}, not an IPv4 address")))
         };
         let mut zones = HashMap::new();
         for zone in &table.zones {
@@ -69,16 +70,18 @@ impl Table {
                 let turn = old
                     .and_then(|old| old.names.get(&name.name))
                     .map_or_else(|| Arc::new(AtomicU32::new(rand::random())), |old| old.turn.clone());
-                let addresses =
-                    name.addresses.iter().map(|text| address("names.addresses", text)).collect::<Result<_, _>>()?;
+                let addresses = name
+                    .addresses
+                    .iter()
+                    .map(|text| address("names.addresses", text))
+                    .collect::<Result<_, _>>()?;
                 names.insert(name.name.to_lowercase(), Name { all: name.all, addresses, turn });
             }
             let read = Zone {
                 gateway: address("zones.gateway", &zone.gateway)?,
-                subnet: zone
-                    .subnet
-                    .parse()
-                    .map_err(|_| Invalid::new("zones.subnet", format!("is {:?}, not a range", zone.subnet)))?,
+                subnet: zone.subnet.parse().map_err(|_| {
+                    Invalid::new("zones.subnet", format!("is {:?}, not a range", zone.subnet))
+                })?,
                 names,
             };
             zones.insert(zone.network.clone(), read);
@@ -104,8 +107,7 @@ impl Table {
         };
         visible
             .iter()
-            .filter_map(|network| self.zones.get(network)?.names.get(name))
-            .next()
+            .find_map(|network| self.zones.get(network)?.names.get(name))
             .map_or(Found::Unknown, |name| Found::Addresses(name.answer()))
     }
 
@@ -142,7 +144,11 @@ mod tests {
     use super::*;
 
     fn name(name: &str, all: bool, addresses: &[&str]) -> wire::Name {
-        wire::Name { name: name.into(), all, addresses: addresses.iter().map(|text| (*text).into()).collect() }
+        wire::Name {
+            name: name.into(),
+            all,
+            addresses: addresses.iter().map(|text| (*text).into()).collect(),
+        }
     }
 
     fn table() -> wire::Table {
@@ -159,7 +165,14 @@ mod tests {
         };
         wire::Table {
             zones: vec![
-                zone("front", 0, vec![name("web", false, &["10.192.0.2", "10.192.0.3"]), name("tasks.web", true, &["10.192.0.2", "10.192.0.3"])]),
+                zone(
+                    "front",
+                    0,
+                    vec![
+                        name("web", false, &["10.192.0.2", "10.192.0.3"]),
+                        name("tasks.web", true, &["10.192.0.2", "10.192.0.3"]),
+                    ],
+                ),
                 zone("back", 1, vec![name("db", false, &[])]),
             ],
             askers: vec![asker("10.192.0.9", &["front"]), asker("10.192.0.8", &["front", "back"])],
@@ -195,8 +208,16 @@ mod tests {
     fn a_container_sees_its_own_networks_only() {
         let table = Table::read(&table(), &Table::default()).unwrap();
         assert_eq!(table.find(at("10.192.0.9"), "front", "db"), Found::Unknown);
-        assert_eq!(table.find(at("10.192.0.8"), "front", "db"), Found::Addresses(vec![]), "known, but nothing is ready");
-        assert_eq!(table.find(at("10.192.0.77"), "front", "db"), Found::Unknown, "a stray sees the network that it asks in");
+        assert_eq!(
+            table.find(at("10.192.0.8"), "front", "db"),
+            Found::Addresses(vec![]),
+            "known, but nothing is ready"
+        );
+        assert_eq!(
+            table.find(at("10.192.0.77"), "front", "db"),
+            Found::Unknown,
+            "a stray sees the network that it asks in"
+        );
         assert_eq!(table.find(at("10.192.1.77"), "back", "db"), Found::Addresses(vec![]));
     }
 

@@ -23,6 +23,7 @@ use gantry_store::Error;
 use tonic::Status;
 
 /// What a caller is told when a change could not be stored.
+#[allow(clippy::needless_pass_by_value)] // For `map_err`.
 pub fn store_failed(error: Error) -> Status {
     let message = gantry_boot::chain(&error);
     match error {
@@ -49,13 +50,20 @@ impl From<Status> for Refused {
 
 /// The service of a full name, or what to do if it is not there.
 pub(crate) fn find_service<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Service, Status> {
-    let id: ServiceId = name.parse().map_err(|bad: gantry_model::BadName| Status::invalid_argument(bad.to_string()))?;
+    let id: ServiceId =
+        name.parse().map_err(|bad: gantry_model::BadName| Status::invalid_argument(bad.to_string()))?;
     snapshot.services.get(&id).map(AsRef::as_ref).ok_or_else(|| {
-        let known: Vec<_> = snapshot.services_of(id.stack()).map(|service| service.id.name().to_owned()).collect();
+        let known: Vec<_> =
+            snapshot.services_of(id.stack()).map(|service| service.id.name().to_owned()).collect();
         if known.is_empty() {
             Status::not_found(format!("there is no stack {}: `gantry ls` shows those that are", id.stack()))
         } else {
-            Status::not_found(format!("the stack {} has no service {}; it has {}", id.stack(), id.name(), known.join(", ")))
+            Status::not_found(format!(
+                "the stack {} has no service {}; it has {}",
+                id.stack(),
+                id.name(),
+                known.join(", ")
+            ))
         }
     })
 }

@@ -44,7 +44,10 @@ pub async fn run(state: State, stop: CancellationToken) {
             Ok(()) => {}
             Err(error) => {
                 if !failing {
-                    tracing::error!(error = gantry_boot::chain(&error), "cannot store decisions; trying again");
+                    tracing::error!(
+                        error = gantry_boot::chain(&error),
+                        "cannot store decisions; trying again"
+                    );
                 }
                 failing = true;
                 sleep(PAUSE_AFTER_FAILURE).await;

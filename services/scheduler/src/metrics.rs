@@ -35,19 +35,28 @@ impl Collector for Counts {
             gauge.encode(encoded)
         };
         let connected = snapshot.node_statuses.values().filter(|status| status.connected).count();
-        one("revision", "Number of the newest stored change", usize::try_from(snapshot.revision).unwrap_or(0))?;
-        one("stacks", "Deployed stacks", snapshot.stacks.len())?;
-        one("services", "Deployed services", snapshot.services.len())?;
-        one("nodes", "Nodes on record", snapshot.nodes.len())?;
+        one(
+            "revision",
+            "Number of the newest stored change",
+            usize::try_from(snapshot.revision).unwrap_or(0),
+        )?;
+        one("stacks", "Deployed stacks", snapshot.stacks.size())?;
+        one("services", "Deployed services", snapshot.services.size())?;
+        one("nodes", "Nodes on record", snapshot.nodes.size())?;
         one("nodes_connected", "Nodes whose agent is connected", connected)?;
-        one("proxies_connected", "Proxies that are connected", snapshot.acks.len())?;
+        one("proxies_connected", "Proxies that are connected", snapshot.acks.size())?;
 
         let mut states: BTreeMap<&str, i64> = BTreeMap::new();
         for replica in snapshot.replicas.values() {
             *states.entry(state_word(replica, snapshot.status_of(&replica.id))).or_default() += 1;
         }
         let help = "Replicas by state";
-        let mut family = encoder.encode_descriptor("replicas", help, None, prometheus_client::metrics::MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(
+            "replicas",
+            help,
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
         for (state, count) in states {
             ConstGauge::new(count).encode(family.encode_family(&[("state", state)])?)?;
         }

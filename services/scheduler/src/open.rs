@@ -45,7 +45,12 @@ pub enum OpenError {
 
 /// Opens the state in `store`, or founds a cluster there if it is empty. `term` is a random id for
 /// this run of the scheduler.
-pub async fn open(store: Box<dyn Store>, founding: Founding, term: String, now: Timestamp) -> Result<State, OpenError> {
+pub async fn open(
+    store: Box<dyn Store>,
+    founding: Founding,
+    term: String,
+    now: Timestamp,
+) -> Result<State, OpenError> {
     let contents = store.load().await?;
     let records = decode(&contents).map_err(OpenError::Unreadable)?;
     let known = records.iter().find_map(|record| match record {

@@ -80,17 +80,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
 
     let server = Server::bind(config.listen, &own)
         .await?
-        .add(ClusterServiceServer::new(Clusters::new(state.clone())))
-        .add(NodeServiceServer::new(Clusters::new(state.clone())))
-        .add(ResourceServiceServer::new(Clusters::new(state.clone())))
-        .add(StackServiceServer::new(Stacks::new(state.clone(), relays.clone())))
-        .add(ServiceServiceServer::new(Services::new(state.clone())))
-        .add(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
-        .add(EventServiceServer::new(Events::new(state.clone())))
-        .add(FeedServiceServer::new(Feed::new(state.subscribe())))
-        .add(SessionServiceServer::new(Agents::new(state.clone(), relays.clone())))
-        .add(RelayServiceServer::new(relays))
-        .add(RoutingServiceServer::new(Routing::new(state.clone())));
+        .serve(ClusterServiceServer::new(Clusters::new(state.clone())))
+        .serve(NodeServiceServer::new(Clusters::new(state.clone())))
+        .serve(ResourceServiceServer::new(Clusters::new(state.clone())))
+        .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone())))
+        .serve(ServiceServiceServer::new(Services::new(state.clone())))
+        .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
+        .serve(EventServiceServer::new(Events::new(state.clone())))
+        .serve(FeedServiceServer::new(Feed::new(state.subscribe())))
+        .serve(SessionServiceServer::new(Agents::new(state.clone(), relays.clone())))
+        .serve(RelayServiceServer::new(relays))
+        .serve(RoutingServiceServer::new(Routing::new(state.clone())));
     tracing::info!(address = %server.address()?, revision = state.snapshot().revision, "scheduler ready");
 
     let readiness = Readiness::waiting_for("nothing");

@@ -95,7 +95,8 @@ impl State {
             return Ok(());
         }
         tracing::warn!(revision = contents.revision, "reading the state again after a failed write");
-        let records = decode(&contents).map_err(|problem| Error::Broken { path: "the store".into(), problem })?;
+        let records =
+            decode(&contents).map_err(|problem| Error::Broken { path: "the store".into(), problem })?;
         self.inner.snapshot.send_modify(|snapshot| {
             let mut fresh = Snapshot::new(snapshot.cluster.as_ref().clone(), snapshot.started_at);
             fresh.sequence = snapshot.sequence + 1;

@@ -79,7 +79,7 @@ impl Server {
 
     /// Serves one more gRPC service.
     #[must_use]
-    pub fn add<S>(mut self, service: S) -> Self
+    pub fn serve<S>(mut self, service: S) -> Self
     where
         S: Service<http::Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
         S::Response: axum::response::IntoResponse,
@@ -116,9 +116,10 @@ impl Server {
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
             .tcp_nodelay(true);
-        let serving = server
-            .add_routes(self.routes.routes())
-            .serve_with_incoming_shutdown(TcpListenerStream::new(self.listener), stop.clone().cancelled_owned());
+        let serving = server.add_routes(self.routes.routes()).serve_with_incoming_shutdown(
+            TcpListenerStream::new(self.listener),
+            stop.clone().cancelled_owned(),
+        );
         tokio::select! {
             ended = serving => Ok(ended?),
             () = async { stop.cancelled().await; tokio::time::sleep(grace).await } => Ok(()),

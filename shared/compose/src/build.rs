@@ -48,8 +48,13 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Build> {
                 for (name, value) in entries {
                     match &value.value {
                         Value::Scalar { text, .. } => drop(args.insert(name.name.to_string(), text.clone())),
-                        Value::Null => args.extend(context.variables.get_key_value(&*name.name).map(|(n, v)| (n.clone(), v.clone()))),
-                        _ => log.error(value.at, format!("args.{} must be a text, and this is {}", name.name, value.kind())),
+                        Value::Null => args.extend(
+                            context.variables.get_key_value(&*name.name).map(|(n, v)| (n.clone(), v.clone())),
+                        ),
+                        _ => log.error(
+                            value.at,
+                            format!("args.{} must be a text, and this is {}", name.name, value.kind()),
+                        ),
                     }
                 }
             }
@@ -74,7 +79,9 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Build> {
 
 fn checked(section: &Section<'_>, context: &Context<'_>, build: Build) -> Option<Build> {
     if context.check_builds && !build.context.is_dir() {
-        section.log.error(section.key_at("build"), format!("the folder {} does not exist", build.context.display()));
+        section
+            .log
+            .error(section.key_at("build"), format!("the folder {} does not exist", build.context.display()));
         return None;
     }
     let dockerfile = build.context.join(build.dockerfile.as_deref().unwrap_or("Dockerfile"));

@@ -25,7 +25,9 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> BTreeMap<String, De
         }
         Value::Map(entries) => {
             for (key, value) in entries {
-                let Some(options) = Section::open(log, format!("dependency {}", key.name), value) else { continue };
+                let Some(options) = Section::open(log, format!("dependency {}", key.name), value) else {
+                    continue;
+                };
                 let condition = match options.text("condition").as_deref() {
                     None | Some("service_started") => Condition::Started,
                     Some("service_healthy") => Condition::Healthy,

@@ -11,11 +11,19 @@ pub fn read(section: &Section<'_>, spec: &mut ServiceSpec) {
     let log = section.log;
     match deploy.text("mode").as_deref() {
         None | Some("replicated") => {}
-        Some("global") => log.warning(deploy.key_at("mode"), "mode global is not honoured yet: the service has replicas instead"),
+        Some("global") => log.warning(
+            deploy.key_at("mode"),
+            "mode global is not honoured yet: the service has replicas instead",
+        ),
         Some("replicated-job" | "global-job") => {
-            log.warning(deploy.key_at("mode"), "jobs are not honoured yet: use restart: \"no\" for a service that runs once");
+            log.warning(
+                deploy.key_at("mode"),
+                "jobs are not honoured yet: use restart: \"no\" for a service that runs once",
+            );
         }
-        Some(other) => log.error(deploy.key_at("mode"), format!("there is no mode {other:?}: use replicated or global")),
+        Some(other) => {
+            log.error(deploy.key_at("mode"), format!("there is no mode {other:?}: use replicated or global"));
+        }
     }
     if let Some(replicas) = deploy.number("replicas") {
         spec.replicas = Some(replicas);
@@ -37,7 +45,10 @@ pub fn read(section: &Section<'_>, spec: &mut ServiceSpec) {
             Some("stop-first") => Some(UpdateOrder::StopFirst),
             Some("start-first") => Some(UpdateOrder::StartFirst),
             Some(other) => {
-                log.error(update.key_at("order"), format!("there is no order {other:?}: use stop-first or start-first"));
+                log.error(
+                    update.key_at("order"),
+                    format!("there is no order {other:?}: use stop-first or start-first"),
+                );
                 None
             }
         };
@@ -80,7 +91,10 @@ fn restart_policy(policy: &Section<'_>) -> Option<RestartPolicy> {
         Some("none") => Some(RestartPolicy::No),
         Some("on-failure") => Some(RestartPolicy::OnFailure { max_retries }),
         Some(other) => {
-            policy.log.error(policy.key_at("condition"), format!("there is no condition {other:?}: use any, on-failure or none"));
+            policy.log.error(
+                policy.key_at("condition"),
+                format!("there is no condition {other:?}: use any, on-failure or none"),
+            );
             None
         }
     }

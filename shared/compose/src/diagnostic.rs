@@ -59,7 +59,9 @@ pub struct Problems {
 impl Problems {
     /// Everything about `source`.
     pub(crate) fn new(source: Source, mut list: Vec<Diagnostic>) -> Self {
-        list.sort_by_key(|diagnostic| (std::cmp::Reverse(diagnostic.level), diagnostic.at.map(|at| at.start)));
+        list.sort_by_key(|diagnostic| {
+            (std::cmp::Reverse(diagnostic.level), diagnostic.at.map(|at| at.start))
+        });
         Self { source, list }
     }
 
@@ -73,7 +75,8 @@ impl Problems {
     /// All of it for a terminal, with the lines that it is about.
     pub fn render(&self, colours: bool) -> String {
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
-        let texts: Vec<_> = self.list.iter().map(|diagnostic| renderer.render(&[self.group(diagnostic)])).collect();
+        let texts: Vec<_> =
+            self.list.iter().map(|diagnostic| renderer.render(&[self.group(diagnostic)])).collect();
         texts.join("\n")
     }
 

@@ -38,7 +38,11 @@ pub fn parse(text: &str, around: &Variables) -> Result<Variables, String> {
                 }
                 let end = closing(&rest, quote).unwrap_or(rest.len());
                 let inside = &rest[..end];
-                if quote == '\'' { inside.to_owned() } else { expanded(&unescape(inside), around, &found).map_err(|Problem(what)| wrong(&what))? }
+                if quote == '\'' {
+                    inside.to_owned()
+                } else {
+                    expanded(&unescape(inside), around, &found).map_err(|Problem(what)| wrong(&what))?
+                }
             }
             _ => {
                 let plain = rest.split(" #").next().unwrap_or_default().trim_end();
@@ -99,7 +103,9 @@ mod tests {
 
     #[test]
     fn the_usual_forms() {
-        let found = parsed("# comment\nA=1\nexport B = two words # said\nC='$A # raw'\nD=\"x\\n$A\\$\"\nE=\nF=${A}/${HOME}\n\nG=a#b\nHOME\n");
+        let found = parsed(
+            "# comment\nA=1\nexport B = two words # said\nC='$A # raw'\nD=\"x\\n$A\\$\"\nE=\nF=${A}/${HOME}\n\nG=a#b\nHOME\n",
+        );
         assert_eq!(found["A"], "1");
         assert_eq!(found["B"], "two words");
         assert_eq!(found["C"], "$A # raw");
@@ -117,7 +123,10 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_by_line() {
-        assert_eq!(parse("A=1\nB=\"open\n", &Variables::new()).unwrap_err(), "line 2: the quote is never closed");
+        assert_eq!(
+            parse("A=1\nB=\"open\n", &Variables::new()).unwrap_err(),
+            "line 2: the quote is never closed"
+        );
         assert!(parse("MY NAME=1\n", &Variables::new()).unwrap_err().starts_with("line 1"));
     }
 }

@@ -35,7 +35,10 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> BTreeMap<String, St
         Value::List(items) => {
             for item in items {
                 let Value::Scalar { text, .. } = &item.value else {
-                    section.log.error(item.at, format!("environment must be a list of NAME=value, and this is {}", item.kind()));
+                    section.log.error(
+                        item.at,
+                        format!("environment must be a list of NAME=value, and this is {}", item.kind()),
+                    );
                     continue;
                 };
                 match text.split_once('=') {
@@ -44,7 +47,9 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> BTreeMap<String, St
                 }
             }
         }
-        _ => section.log.error(node.at, format!("environment must be a map or a list, and this is {}", node.kind())),
+        _ => section
+            .log
+            .error(node.at, format!("environment must be a map or a list, and this is {}", node.kind())),
     }
     variables
 }

@@ -32,9 +32,15 @@ pub fn interpolate(
                 }
             }
         }
-        Value::List(items) => items.iter_mut().for_each(|item| interpolate(item, variables, missing, problem)),
+        Value::List(items) => {
+            for item in items {
+                interpolate(item, variables, missing, problem);
+            }
+        }
         Value::Map(entries) => {
-            entries.iter_mut().for_each(|(_, value)| interpolate(value, variables, missing, problem));
+            for (_, value) in entries {
+                interpolate(value, variables, missing, problem);
+            }
         }
     }
 }
@@ -62,13 +68,17 @@ fn expand_at(
             expanded.push('$');
             rest = after;
         } else if let Some(after) = rest.strip_prefix('{') {
-            let end = closing_brace(after).ok_or_else(|| Problem(format!("\"${{{after}\" has no closing brace")))?;
+            let end = closing_brace(after)
+                .ok_or_else(|| Problem(format!("\"${{{after}\" has no closing brace")))?;
             expanded.push_str(&braced(&after[..end], variables, missing, depth)?);
             rest = &after[end + 1..];
         } else {
             let length = name_length(rest);
             if length == 0 {
-                return Err(Problem(format!("\"${}\" is no variable: write $$ for a dollar", first_word(rest))));
+                return Err(Problem(format!(
+                    "\"${}\" is no variable: write $$ for a dollar",
+                    first_word(rest)
+                )));
             }
             expanded.push_str(&plain(&rest[..length], variables, missing));
             rest = &rest[length..];
@@ -129,7 +139,9 @@ fn braced(
         let message = word(message)?;
         return required(value, "is not set", message);
     }
-    Err(Problem(format!("\"${{{inside}}}\" is no variable: use ${{{name}}}, ${{{name}:-default}} or ${{{name}:?message}}")))
+    Err(Problem(format!(
+        "\"${{{inside}}}\" is no variable: use ${{{name}}}, ${{{name}:-default}} or ${{{name}:?message}}"
+    )))
 }
 
 fn name_length(text: &str) -> usize {
@@ -169,7 +181,9 @@ mod tests {
     use super::*;
 
     fn variables() -> Variables {
-        [("A", "a"), ("EMPTY", ""), ("B_2", "b")].map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        [("A", "a"), ("EMPTY", ""), ("B_2", "b")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
     }
 
     fn expanded(text: &str) -> String {
@@ -200,7 +214,10 @@ mod tests {
 
     #[test]
     fn what_is_needed_and_missing_says_so_in_the_users_words() {
-        assert_eq!(expanded("${NO:?give me a password}"), "! the variable NO is not set, or empty: give me a password");
+        assert_eq!(
+            expanded("${NO:?give me a password}"),
+            "! the variable NO is not set, or empty: give me a password"
+        );
         assert_eq!(expanded("${EMPTY:?}"), "! the variable EMPTY is not set, or empty");
         assert_eq!(expanded("${NO?}"), "! the variable NO is not set");
     }

@@ -6,11 +6,12 @@
 //! a known key that Gantry does not honour yet is a warning with its line.
 
 mod build;
-mod deploy;
 mod depends;
+mod deploy;
 mod diagnostic;
 mod dotenv;
 mod environment;
+mod flags;
 mod health;
 mod interpolate;
 mod keys;
@@ -26,5 +27,6 @@ mod units;
 pub use build::Build;
 pub use diagnostic::{Diagnostic, Level, Problems, Source};
 pub use dotenv::parse as parse_dotenv;
+pub use flags::{ContainerFlags, FlaggedContainer, parse_container_flags};
 pub use project::{Options, Project, find_file, load};
 pub use tree::{Node, Value};

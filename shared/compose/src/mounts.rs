@@ -19,7 +19,10 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> Vec<Mount> {
                         Value::Scalar { text, .. } => short(section.log, item, text, context),
                         Value::Map(_) => long(section.log, item, context),
                         _ => {
-                            section.log.error(item.at, format!("a volume must be a text or a map, and this is {}", item.kind()));
+                            section.log.error(
+                                item.at,
+                                format!("a volume must be a text or a map, and this is {}", item.kind()),
+                            );
                             None
                         }
                     };
@@ -43,42 +46,72 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> Vec<Mount> {
     mounts.into_iter().map(|(mount, _)| mount).collect()
 }
 
+/// The parts of the short form.
+pub struct Parts<'a> {
+    /// A path, or the name of a volume; `None` is an anonymous volume.
+    pub source: Option<&'a str>,
+    /// The path in the container.
+    pub target: &'a str,
+    /// Refuses writes.
+    pub read_only: bool,
+    /// Does not copy the image's content into a new volume.
+    pub no_copy: bool,
+    /// Docker's mount propagation.
+    pub propagation: Option<String>,
+    /// An option that says something about `SELinux`.
+    pub relabel: Option<&'a str>,
+}
+
 /// `[SOURCE:]TARGET[:OPTIONS]`.
-fn short(log: &Log, node: &Node, text: &str, context: &Context<'_>) -> Option<Mount> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, options) = match parts.as_slice() {
+pub fn parts(text: &str) -> Result<Parts<'_>, String> {
+    let split: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match split.as_slice() {
         [target] => (None, *target, ""),
         [source, target] => (Some(*source), *target, ""),
         [source, target, options] => (Some(*source), *target, *options),
-        _ => {
-            log.error_with(node.at, format!("{text:?} is no volume"), "write SOURCE:TARGET or SOURCE:TARGET:ro");
+        _ => return Err(format!("{text:?} is no volume: write SOURCE:TARGET or SOURCE:TARGET:ro")),
+    };
+    if !target.starts_with('/') {
+        return Err(format!("{target:?} is no path in the container: begin it with /"));
+    }
+    let mut parts =
+        Parts { source, target, read_only: false, no_copy: false, propagation: None, relabel: None };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => parts.read_only = true,
+            "nocopy" => parts.no_copy = true,
+            "rprivate" | "private" | "rshared" | "shared" | "rslave" | "slave" => {
+                parts.propagation = Some(option.to_owned());
+            }
+            // They are the default, or say nothing on Linux.
+            "rw" | "cached" | "delegated" | "consistent" => {}
+            "z" | "Z" => parts.relabel = Some(option),
+            other => return Err(format!("there is no mount option {other:?}")),
+        }
+    }
+    Ok(parts)
+}
+
+fn short(log: &Log, node: &Node, text: &str, context: &Context<'_>) -> Option<Mount> {
+    let parts = match parts(text) {
+        Ok(parts) => parts,
+        Err(problem) => {
+            log.error(node.at, problem);
             return None;
         }
     };
-    if !target.starts_with('/') {
-        log.error(node.at, format!("{target:?} is no path in the container: begin it with /"));
-        return None;
+    if let Some(option) = parts.relabel {
+        log.warning(
+            node.at,
+            format!("the option {option} (SELinux labels) is not honoured yet, and is left out"),
+        );
     }
-    let mut read_only = false;
-    let mut no_copy = false;
-    let mut propagation = None;
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => read_only = true,
-            "nocopy" => no_copy = true,
-            "rprivate" | "private" | "rshared" | "shared" | "rslave" | "slave" => propagation = Some(option.to_owned()),
-            // They are the default, or say nothing on Linux.
-            "rw" | "cached" | "delegated" | "consistent" => {}
-            "z" | "Z" => log.warning(node.at, format!("the option {option} (SELinux labels) is not honoured yet, and is left out")),
-            other => log.error(node.at, format!("there is no mount option {other:?}")),
-        }
-    }
-    let source = match source {
-        None => MountSource::Volume { name: None, no_copy },
-        Some(path) if path.starts_with(['/', '.', '~']) => bind(log, node, path, propagation, context)?,
-        Some(name) => volume(log, node, name, no_copy, context)?,
+    let source = match parts.source {
+        None => MountSource::Volume { name: None, no_copy: parts.no_copy },
+        Some(path) if path.starts_with(['/', '.', '~']) => bind(log, node, path, parts.propagation, context)?,
+        Some(name) => volume(log, node, name, parts.no_copy, context)?,
     };
-    Some(Mount { target: target.to_owned(), source, read_only })
+    Some(Mount { target: parts.target.to_owned(), source, read_only: parts.read_only })
 }
 
 fn long(log: &Log, node: &Node, context: &Context<'_>) -> Option<Mount> {
@@ -98,13 +131,17 @@ fn long(log: &Log, node: &Node, context: &Context<'_>) -> Option<Mount> {
     if let Some(options) = section.section("bind") {
         propagation = options.text("propagation");
         if options.flag("create_host_path") == Some(true) {
-            log.note(options.key_at("create_host_path"), "a missing source is an error here, and is never created");
+            log.note(
+                options.key_at("create_host_path"),
+                "a missing source is an error here, and is never created",
+            );
         }
         options.finish(&["propagation", "create_host_path", "selinux", "recursive"]);
     }
     if let Some(options) = section.section("tmpfs") {
         size = options.bytes("size");
-        mode = options.text("mode").and_then(|mode| u32::from_str_radix(mode.trim_start_matches("0o"), 8).ok());
+        mode =
+            options.text("mode").and_then(|mode| u32::from_str_radix(mode.trim_start_matches("0o"), 8).ok());
         options.finish(&["size", "mode"]);
     }
     let at = section.at;
@@ -147,7 +184,13 @@ fn volume(log: &Log, node: &Node, name: &str, no_copy: bool, context: &Context<'
 }
 
 /// A path of the node. What does not exist is an error, and is never made.
-fn bind(log: &Log, node: &Node, path: &str, propagation: Option<String>, context: &Context<'_>) -> Option<MountSource> {
+fn bind(
+    log: &Log,
+    node: &Node,
+    path: &str,
+    propagation: Option<String>,
+    context: &Context<'_>,
+) -> Option<MountSource> {
     let full = context.path(path);
     if context.check_binds && !full.exists() {
         log.error_with(
@@ -175,7 +218,9 @@ fn tmpfs(line: &str) -> Result<Mount, String> {
                 size = Some(parsed.ok_or_else(|| format!("{text:?} is no size such as 64m"))?);
             }
             Some(("mode", text)) => {
-                mode = Some(u32::from_str_radix(text, 8).map_err(|_| format!("{text:?} is no mode such as 1777"))?);
+                mode = Some(
+                    u32::from_str_radix(text, 8).map_err(|_| format!("{text:?} is no mode such as 1777"))?,
+                );
             }
             None if option == "ro" => read_only = true,
             // Docker's own defaults.

@@ -25,7 +25,9 @@ pub fn of_service(section: &Section<'_>, context: &Context<'_>) -> Vec<ServiceNe
             for (key, value) in entries {
                 let placed = Node { at: key.at, ..value.clone() };
                 check(log, &placed, &key.name, context);
-                let Some(options) = Section::open(log, format!("network {}", key.name), value) else { continue };
+                let Some(options) = Section::open(log, format!("network {}", key.name), value) else {
+                    continue;
+                };
                 let aliases = options.texts("aliases");
                 options.finish(keys::SERVICE_NETWORK);
                 joined.push(ServiceNetwork { network: key.name.to_string(), aliases });
@@ -56,13 +58,18 @@ pub fn of_file(log: &Log, node: &Node) -> BTreeMap<String, NetworkSpec> {
             None | Some("bridge" | "overlay" | "default") => {}
             Some(other) => log.error(
                 network.key_at("driver"),
-                format!("there is no network driver {other:?} here: every network works on one node and on many"),
+                format!(
+                    "there is no network driver {other:?} here: every network works on one node and on many"
+                ),
             ),
         }
         if let Some(external) = network.get("external")
             && !matches!(&external.value, Value::Scalar { text, .. } if text == "false")
         {
-            log.error(network.key_at("external"), "external networks are not supported yet: every stack has networks of its own");
+            log.error(
+                network.key_at("external"),
+                "external networks are not supported yet: every stack has networks of its own",
+            );
         }
         // Every network can be attached to by hand, so asking for it says nothing new.
         let _ = network.flag("attachable");

@@ -24,17 +24,21 @@ pub fn read(section: &Section<'_>) -> Vec<(Port, At)> {
         match &item.value {
             Value::Scalar { text, .. } => match short(text) {
                 Ok(found) => ports.extend(found.into_iter().map(|port| (port, item.at))),
-                Err(problem) => section.log.error_with(item.at, problem, "write HOST:CONTAINER, such as \"8080:80\""),
+                Err(problem) => {
+                    section.log.error_with(item.at, problem, "write HOST:CONTAINER, such as \"8080:80\"");
+                }
             },
             Value::Map(_) => ports.extend(long(section.log, item).map(|port| (port, item.at))),
-            _ => section.log.error(item.at, format!("a port must be a text or a map, and this is {}", item.kind())),
+            _ => section
+                .log
+                .error(item.at, format!("a port must be a text or a map, and this is {}", item.kind())),
         }
     }
     ports
 }
 
 /// `[[IP:]HOST:]CONTAINER[/PROTOCOL]`, where HOST and CONTAINER may be ranges of the same length.
-fn short(text: &str) -> Result<Vec<Port>, String> {
+pub fn short(text: &str) -> Result<Vec<Port>, String> {
     let (rest, protocol) = match text.split_once('/') {
         Some((rest, protocol)) => (rest, read_protocol(protocol)?),
         None => (text, Protocol::Tcp),
@@ -61,7 +65,12 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
             targets.len()
         ));
     }
-    let port = |(at, target)| Port { target, published: published.as_ref().map(|published| published[at]), protocol, host_ip };
+    let port = |(at, target)| Port {
+        target,
+        published: published.as_ref().map(|published| published[at]),
+        protocol,
+        host_ip,
+    };
     Ok(targets.into_iter().enumerate().map(port).collect())
 }
 
@@ -102,7 +111,9 @@ fn long(log: &Log, node: &Node) -> Option<Port> {
     };
     match text("mode").as_deref() {
         None | Some("host" | "ingress") => {}
-        Some(other) => log.error(section.key_at("mode"), format!("mode must be host or ingress, and this is {other:?}")),
+        Some(other) => {
+            log.error(section.key_at("mode"), format!("mode must be host or ingress, and this is {other:?}"));
+        }
     }
     // Names are for people; the protocol inside is for proxies.
     let _ = (text("name"), text("app_protocol"));

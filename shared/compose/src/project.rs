@@ -89,7 +89,9 @@ impl Context<'_> {
 
 /// The Compose file of a folder, or of the nearest folder above that has one.
 pub fn find_file(folder: &Path) -> Option<PathBuf> {
-    folder.ancestors().find_map(|folder| NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file()))
+    folder
+        .ancestors()
+        .find_map(|folder| NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file()))
 }
 
 /// Reads a Compose file.
@@ -147,7 +149,13 @@ fn variables(folder: &Path, options: &Options) -> Result<Variables, String> {
 
 type Assembled = (StackSpec, BTreeMap<String, Build>, Node);
 
-fn assemble(mut root: Node, folder: &Path, variables: &Variables, options: &Options, log: &Log) -> Option<Assembled> {
+fn assemble(
+    mut root: Node,
+    folder: &Path,
+    variables: &Variables,
+    options: &Options,
+    log: &Log,
+) -> Option<Assembled> {
     let mut missing = BTreeSet::new();
     interpolate(&mut root, variables, &mut missing, &mut |node, Problem(what)| log.error(node.at, what));
     for name in missing {
@@ -202,9 +210,17 @@ fn assemble(mut root: Node, folder: &Path, variables: &Variables, options: &Opti
     Some((StackSpec { name, services, networks, volumes }, builds, root))
 }
 
-fn stack_name(top: &Section<'_>, folder: &Path, variables: &Variables, options: &Options) -> Option<StackName> {
+fn stack_name(
+    top: &Section<'_>,
+    folder: &Path,
+    variables: &Variables,
+    options: &Options,
+) -> Option<StackName> {
     let own = top.text("name");
-    let given = options.name.clone().or_else(|| variables.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).cloned());
+    let given = options
+        .name
+        .clone()
+        .or_else(|| variables.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).cloned());
     let (name, at) = match (given, own) {
         (Some(name), _) => (name, None),
         (None, Some(name)) => (name, Some(top.key_at("name"))),
@@ -226,23 +242,39 @@ fn stack_name(top: &Section<'_>, folder: &Path, variables: &Variables, options: 
 /// A folder's name as Compose makes a project name of it.
 fn normal(name: &str) -> String {
     let lower = name.to_lowercase();
-    let kept: String = lower.chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_')).collect();
+    let kept: String = lower
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+        .collect();
     kept.trim_start_matches(['-', '_']).to_owned()
 }
 
 /// The services without a profile, and those of a wanted one.
-fn enabled<'a>(services: Option<&Section<'a>>, variables: &Variables, options: &Options) -> Vec<&'a (tree::Key, Node)> {
+fn enabled<'a>(
+    services: Option<&Section<'a>>,
+    variables: &Variables,
+    options: &Options,
+) -> Vec<&'a (tree::Key, Node)> {
     let asked = variables.get("COMPOSE_PROFILES").map(String::as_str).unwrap_or_default();
-    let wanted: BTreeSet<&str> =
-        options.profiles.iter().map(String::as_str).chain(asked.split(',')).filter(|name| !name.is_empty()).collect();
+    let wanted: BTreeSet<&str> = options
+        .profiles
+        .iter()
+        .map(String::as_str)
+        .chain(asked.split(','))
+        .filter(|name| !name.is_empty())
+        .collect();
     let is_enabled = |node: &Node| match node.get("profiles").map(|profiles| &profiles.value) {
-        Some(Value::List(profiles)) if !profiles.is_empty() => profiles.iter().any(|profile| match &profile.value {
-            Value::Scalar { text, .. } => wanted.contains(text.as_str()) || wanted.contains("*"),
-            _ => false,
-        }),
+        Some(Value::List(profiles)) if !profiles.is_empty() => {
+            profiles.iter().any(|profile| match &profile.value {
+                Value::Scalar { text, .. } => wanted.contains(text.as_str()) || wanted.contains("*"),
+                _ => false,
+            })
+        }
         _ => true,
     };
-    services.map(|services| services.entries().iter().filter(|(_, node)| is_enabled(node)).collect()).unwrap_or_default()
+    services
+        .map(|services| services.entries().iter().filter(|(_, node)| is_enabled(node)).collect())
+        .unwrap_or_default()
 }
 
 fn volumes_of_file(log: &Log, node: &Node) -> BTreeMap<String, VolumeSpec> {
@@ -256,10 +288,11 @@ fn volumes_of_file(log: &Log, node: &Node) -> BTreeMap<String, VolumeSpec> {
             // The old form: `external: {name: x}`.
             Some(_) => true,
         };
-        let old_name = volume.get("external").and_then(|node| node.get("name")).and_then(|node| match &node.value {
-            Value::Scalar { text, .. } => Some(text.clone()),
-            _ => None,
-        });
+        let old_name =
+            volume.get("external").and_then(|node| node.get("name")).and_then(|node| match &node.value {
+                Value::Scalar { text, .. } => Some(text.clone()),
+                _ => None,
+            });
         let name = volume.text("name").or(old_name).or_else(|| external.then(|| key.name.to_string()));
         let spec = VolumeSpec {
             name,
@@ -269,7 +302,10 @@ fn volumes_of_file(log: &Log, node: &Node) -> BTreeMap<String, VolumeSpec> {
             labels: volume.pairs("labels"),
         };
         if external && (spec.driver.is_some() || !spec.options.is_empty()) {
-            log.error(volume.key_at("external"), "an external volume exists already: it takes no driver and no options");
+            log.error(
+                volume.key_at("external"),
+                "an external volume exists already: it takes no driver and no options",
+            );
         }
         volume.finish(keys::VOLUME);
         volumes.insert(key.name.to_string(), spec);
@@ -287,7 +323,11 @@ fn check_ports(log: &Log, published: &[(gantry_model::Port, At, String)]) {
         });
         if let Some((_, _, other)) = taken {
             let number = port.published.unwrap_or_default();
-            let whom = if other == service { "this service publishes it already".to_owned() } else { format!("the service {other} publishes it already") };
+            let whom = if other == service {
+                "this service publishes it already".to_owned()
+            } else {
+                format!("the service {other} publishes it already")
+            };
             log.error(*place, format!("port {number}/{} of the node is taken: {whom}", port.protocol));
         }
     }
@@ -317,7 +357,10 @@ fn check_cycles(log: &Log, root: &Node, services: &BTreeMap<String, gantry_model
     for name in services.keys() {
         let mut path = Vec::new();
         if let Some(found) = circle(services, name, &mut path, &mut done) {
-            let at = root.get("services").and_then(|all| all.get(found[0])).and_then(|service| service.get("depends_on"));
+            let at = root
+                .get("services")
+                .and_then(|all| all.get(found[0]))
+                .and_then(|service| service.get("depends_on"));
             let at = at.map_or(root.at, |node| node.at);
             log.error(at, format!("depends_on goes in a circle: {}", found.join(" → ")));
             return;

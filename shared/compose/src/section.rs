@@ -163,7 +163,10 @@ impl<'a> Section<'a> {
                     Value::Scalar { text, .. } => Some((name.name.to_string(), text.clone())),
                     Value::Null => Some((name.name.to_string(), String::new())),
                     _ => {
-                        self.log.error(value.at, format!("{key}.{} must be a text, and this is {}", name.name, value.kind()));
+                        self.log.error(
+                            value.at,
+                            format!("{key}.{} must be a text, and this is {}", name.name, value.kind()),
+                        );
                         None
                     }
                 })
@@ -176,7 +179,10 @@ impl<'a> Section<'a> {
                 })
                 .collect(),
             _ => {
-                self.log.error(node.at, format!("{key} must be a map or a list of name=value, and this is {}", node.kind()));
+                self.log.error(
+                    node.at,
+                    format!("{key} must be a map or a list of name=value, and this is {}", node.kind()),
+                );
                 BTreeMap::new()
             }
         }
@@ -195,7 +201,10 @@ impl<'a> Section<'a> {
             },
             Value::List(_) => Some(texts(self.log, key, node)),
             _ => {
-                self.log.error(node.at, format!("{key} must be a text or a list of words, and this is {}", node.kind()));
+                self.log.error(
+                    node.at,
+                    format!("{key} must be a text or a list of words, and this is {}", node.kind()),
+                );
                 None
             }
         }

@@ -8,7 +8,7 @@ use crate::build::{self, Build};
 use crate::project::Context;
 use crate::section::Section;
 use crate::tree::Value;
-use crate::{deploy, depends, environment, health, keys, mounts, networks, ports, units};
+use crate::{depends, deploy, environment, health, keys, mounts, networks, ports, units};
 
 /// What one service is.
 pub struct Service {
@@ -26,7 +26,11 @@ pub fn read(name: &str, section: Section<'_>, context: &Context<'_>) -> Service 
     let build = build::read(&section, context);
     let image = section.text("image").filter(|image| !image.trim().is_empty());
     if image.is_none() && build.is_none() && section.get("build").is_none() {
-        log.error_with(section.at, format!("the service {name} has neither image nor build"), "add image: NAME, or build: FOLDER");
+        log.error_with(
+            section.at,
+            format!("the service {name} has neither image nor build"),
+            "add image: NAME, or build: FOLDER",
+        );
     }
     let (ports, ports_at) = ports::read(&section).into_iter().unzip();
     let mut spec = ServiceSpec {
@@ -89,7 +93,9 @@ fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Con
             .filter_map(|address| match address.parse() {
                 Ok(address) => Some(address),
                 Err(_) => {
-                    section.log.error(section.key_at("dns"), format!("{address:?} is no address of a name server"));
+                    section
+                        .log
+                        .error(section.key_at("dns"), format!("{address:?} is no address of a name server"));
                     None
                 }
             })
@@ -107,7 +113,11 @@ fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Con
         network_mode: network_mode(section),
         pid_mode: host_or_nothing(section, "pid"),
         ipc_mode: section.text("ipc"),
-        expose: section.texts("expose").into_iter().map(|port| if port.contains('/') { port } else { format!("{port}/tcp") }).collect(),
+        expose: section
+            .texts("expose")
+            .into_iter()
+            .map(|port| if port.contains('/') { port } else { format!("{port}/tcp") })
+            .collect(),
         platform: section.text("platform"),
         runtime: section.text("runtime"),
         oom_score_adj: section.number("oom_score_adj"),
@@ -117,33 +127,40 @@ fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Con
 fn labels(section: &Section<'_>) -> std::collections::BTreeMap<String, String> {
     let labels = section.pairs("labels");
     if let Some(label) = labels.keys().find(|label| label.starts_with("gantry.")) {
-        section.log.error(section.key_at("labels"), format!("the label {label} begins with \"gantry.\": those are Gantry's own"));
+        section.log.error(
+            section.key_at("labels"),
+            format!("the label {label} begins with \"gantry.\": those are Gantry's own"),
+        );
     }
     labels
 }
 
 fn restart(section: &Section<'_>) -> Option<RestartPolicy> {
     let text = section.text("restart")?;
-    let (word, retries) = match text.split_once(':') {
-        Some((word, retries)) => (word, Some(retries)),
-        None => (text.as_str(), None),
-    };
-    let wrong = || {
+    let policy = restart_policy(&text);
+    if policy.is_none() {
         section.log.error_with(
             section.key_at("restart"),
             format!("there is no restart policy {text:?}"),
             "use \"no\", always, unless-stopped, on-failure or on-failure:3",
         );
-        None
-    };
-    match (word, retries.map(str::parse::<u32>)) {
+    }
+    policy
+}
+
+/// A restart policy in Docker's words.
+pub fn restart_policy(text: &str) -> Option<RestartPolicy> {
+    match text.split_once(':') {
         // An unquoted `no` is a false in YAML.
-        ("no" | "false", None) => Some(RestartPolicy::No),
-        ("always", None) => Some(RestartPolicy::Always),
-        ("unless-stopped", None) => Some(RestartPolicy::UnlessStopped),
-        ("on-failure", None) => Some(RestartPolicy::OnFailure { max_retries: None }),
-        ("on-failure", Some(Ok(retries))) => Some(RestartPolicy::OnFailure { max_retries: Some(retries).filter(|n| *n > 0) }),
-        _ => wrong(),
+        None if matches!(text, "no" | "false") => Some(RestartPolicy::No),
+        None if text == "always" => Some(RestartPolicy::Always),
+        None if text == "unless-stopped" => Some(RestartPolicy::UnlessStopped),
+        None if text == "on-failure" => Some(RestartPolicy::OnFailure { max_retries: None }),
+        Some(("on-failure", retries)) => {
+            let retries: u32 = retries.parse().ok()?;
+            Some(RestartPolicy::OnFailure { max_retries: Some(retries).filter(|count| *count > 0) })
+        }
+        _ => None,
     }
 }
 
@@ -155,7 +172,10 @@ fn resources(section: &Section<'_>) -> Resources {
         Some(text) => match units::bytes(text) {
             Some(size) => i64::try_from(size).ok(),
             None => {
-                section.log.error(section.key_at("memswap_limit"), format!("memswap_limit must be a size or -1, and this is {text:?}"));
+                section.log.error(
+                    section.key_at("memswap_limit"),
+                    format!("memswap_limit must be a size or -1, and this is {text:?}"),
+                );
                 None
             }
         },
@@ -183,7 +203,10 @@ fn ulimits(section: &Section<'_>) -> Vec<Ulimit> {
                 if let Ok(both) = text.trim().parse() {
                     return Some(Ulimit { name, soft: both, hard: both });
                 }
-                section.log.error(value.at, format!("the limit {name} must be a whole number, and this is {text:?}"));
+                section.log.error(
+                    value.at,
+                    format!("the limit {name} must be a whole number, and this is {text:?}"),
+                );
                 return None;
             }
             let one = Section::open(section.log, format!("the limit {name}"), value)?;
@@ -212,11 +235,18 @@ fn devices(section: &Section<'_>) -> Vec<Device> {
                 [source, target] => (*source, *target, "rwm"),
                 [source, target, permissions] => (*source, *target, *permissions),
                 _ => {
-                    section.log.error(section.key_at("devices"), format!("{text:?} is no device: write /dev/x or /dev/x:/dev/y:rwm"));
+                    section.log.error(
+                        section.key_at("devices"),
+                        format!("{text:?} is no device: write /dev/x or /dev/x:/dev/y:rwm"),
+                    );
                     return None;
                 }
             };
-            Some(Device { source: source.to_owned(), target: target.to_owned(), permissions: permissions.to_owned() })
+            Some(Device {
+                source: source.to_owned(),
+                target: target.to_owned(),
+                permissions: permissions.to_owned(),
+            })
         })
         .collect()
 }
@@ -233,7 +263,11 @@ fn extra_hosts(section: &Section<'_>) -> Vec<String> {
                 None => line,
             })
             .collect(),
-        _ => section.pairs("extra_hosts").into_iter().map(|(name, address)| format!("{name}:{address}")).collect(),
+        _ => section
+            .pairs("extra_hosts")
+            .into_iter()
+            .map(|(name, address)| format!("{name}:{address}"))
+            .collect(),
     }
 }
 
@@ -243,7 +277,10 @@ fn network_mode(section: &Section<'_>) -> NetworkMode {
         Some("host") => NetworkMode::Host,
         Some("none") => NetworkMode::None,
         Some(other) => {
-            section.log.error(section.key_at("network_mode"), format!("network_mode {other:?} is not supported: use host or none, or networks"));
+            section.log.error(
+                section.key_at("network_mode"),
+                format!("network_mode {other:?} is not supported: use host or none, or networks"),
+            );
             NetworkMode::Networks
         }
     }
@@ -266,7 +303,10 @@ fn pull_policy(section: &Section<'_>, builds: bool) -> PullPolicy {
         Some("always") => PullPolicy::Always,
         Some("never" | "build") => PullPolicy::Never,
         Some(other) => {
-            section.log.error(section.key_at("pull_policy"), format!("there is no pull_policy {other:?}: use missing, always, never or build"));
+            section.log.error(
+                section.key_at("pull_policy"),
+                format!("there is no pull_policy {other:?}: use missing, always, never or build"),
+            );
             PullPolicy::Missing
         }
     }

@@ -100,12 +100,7 @@ impl Serialize for Node {
 
 /// Reads one YAML document.
 pub fn parse(text: &str) -> Result<Node, Diagnostic> {
-    let mut builder = Builder {
-        parser: Parser::new_from_str(text),
-        text,
-        anchors: HashMap::new(),
-        nodes: 0,
-    };
+    let mut builder = Builder { parser: Parser::new_from_str(text), text, anchors: HashMap::new(), nodes: 0 };
     let root = builder.document()?;
     Ok(root.unwrap_or(Node { value: Value::Null, at: At::default(), tag: None }))
 }

@@ -50,7 +50,7 @@ pub fn bytes(text: &str) -> Option<u64> {
     };
     let size = number * scale;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // Checked to be in range just here.
-    (size.is_finite() && size >= 0.0 && size < 9.0e18).then_some(size.round() as u64)
+    (size.is_finite() && (0.0..9.0e18).contains(&size)).then_some(size.round() as u64)
 }
 
 /// `0.5`, `2`, `1.25` cores, in billionths of a core.
@@ -66,7 +66,15 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, millis) in [("1h30m", 5_400_000), ("90s", 90_000), ("1.5s", 1_500), ("500ms", 500), ("2", 2_000), ("1m30s", 90_000), ("0s", 0)] {
+        for (text, millis) in [
+            ("1h30m", 5_400_000),
+            ("90s", 90_000),
+            ("1.5s", 1_500),
+            ("500ms", 500),
+            ("2", 2_000),
+            ("1m30s", 90_000),
+            ("0s", 0),
+        ] {
             assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "x", "5 parsecs", "-1s", "s", "1h-30m", "1e999"] {
@@ -76,7 +84,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, size) in [("64M", 64 << 20), ("1.5g", 3 << 29), ("512mb", 512 << 20), ("1024", 1024), ("2GiB", 2 << 30), ("1b", 1)] {
+        for (text, size) in [
+            ("64M", 64 << 20),
+            ("1.5g", 3 << 29),
+            ("512mb", 512 << 20),
+            ("1024", 1024),
+            ("2GiB", 2 << 30),
+            ("1b", 1),
+        ] {
             assert_eq!(bytes(text), Some(size), "{text}");
         }
         for text in ["", "M", "-1", "1x", "1e99g"] {

@@ -33,7 +33,11 @@ pub fn follow(channel: Channel, stop: CancellationToken) -> watch::Receiver<Arc<
     receiver
 }
 
-async fn read(channel: Channel, mirrors: &watch::Sender<Arc<Mirror>>, backoff: &mut Backoff) -> Result<(), Status> {
+async fn read(
+    channel: Channel,
+    mirrors: &watch::Sender<Arc<Mirror>>,
+    backoff: &mut Backoff,
+) -> Result<(), Status> {
     let mut client = FeedServiceClient::new(channel).max_decoding_message_size(64 << 20);
     let mut stream = client.watch(WatchRequest {}).await?.into_inner();
     while let Some(response) = stream.message().await? {

@@ -8,8 +8,7 @@ use gantry_api::feed::v1::object::Object as Content;
 use gantry_api::feed::v1::watch_response::Message;
 use gantry_api::feed::v1::{Delta, Key, Kind, Object, State, WatchRequest, WatchResponse};
 use gantry_model::wire::View;
-use gantry_model::{NodeId, ReplicaId, ServiceId, Snapshot, StackName};
-use imbl::ordmap::DiffItem;
+use gantry_model::{Map, NodeId, ReplicaId, ServiceId, Snapshot, StackName};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
@@ -73,8 +72,7 @@ fn whole(snapshot: &Snapshot) -> State {
     State { objects: objects.filter_map(|(kind, id)| object(snapshot, kind, id)).collect() }
 }
 
-/// What changed; `None` if nothing did. Equal parts of the two snapshots are shared in memory, so
-/// this costs what changed and not what there is.
+/// What changed; `None` if nothing did.
 fn delta(before: &Snapshot, now: &Snapshot) -> Option<Delta> {
     let mut touched: BTreeSet<(Kind, String)> = BTreeSet::new();
     let mut services: BTreeSet<ServiceId> = BTreeSet::new();
@@ -84,14 +82,19 @@ fn delta(before: &Snapshot, now: &Snapshot) -> Option<Delta> {
     for id in changed(&before.services, &now.services) {
         services.insert(id);
     }
-    let replicas = changed(&before.replicas, &now.replicas).into_iter().chain(changed(&before.statuses, &now.statuses));
+    let replicas =
+        changed(&before.replicas, &now.replicas).into_iter().chain(changed(&before.statuses, &now.statuses));
     for id in replicas {
         // A replica's change shows in its service's counts too.
-        services.extend([before, now].iter().filter_map(|all| all.replicas.get(&id)).map(|one| one.service.clone()));
+        services.extend(
+            [before, now].iter().filter_map(|all| all.replicas.get(&id)).map(|one| one.service.clone()),
+        );
         touched.insert((Kind::Replica, id.to_string()));
     }
     touched.extend(services.iter().map(|id| (Kind::Service, id.to_string())));
-    let nodes = changed(&before.nodes, &now.nodes).into_iter().chain(changed(&before.node_statuses, &now.node_statuses));
+    let nodes = changed(&before.nodes, &now.nodes)
+        .into_iter()
+        .chain(changed(&before.node_statuses, &now.node_statuses));
     touched.extend(nodes.map(|id| (Kind::Node, id.to_string())));
     if touched.is_empty() {
         return None;
@@ -106,14 +109,13 @@ fn delta(before: &Snapshot, now: &Snapshot) -> Option<Delta> {
     Some(delta)
 }
 
-fn changed<K: Ord + Clone, V: PartialEq + Clone>(before: &imbl::OrdMap<K, V>, now: &imbl::OrdMap<K, V>) -> Vec<K> {
-    before
-        .diff(now)
-        .map(|item| match item {
-            DiffItem::Add(key, _) | DiffItem::Remove(key, _) => key.clone(),
-            DiffItem::Update { new: (key, _), .. } => key.clone(),
-        })
-        .collect()
+/// The keys whose value is not the very same. Records and statuses are behind `Arc`s that only a change
+/// replaces, so values need not be compared.
+fn changed<K: Ord + Clone, V>(before: &Map<K, Arc<V>>, now: &Map<K, Arc<V>>) -> Vec<K> {
+    let new =
+        now.iter().filter(|(key, value)| before.get(*key).is_none_or(|known| !Arc::ptr_eq(known, value)));
+    let gone = before.keys().filter(|key| !now.contains_key(*key));
+    new.map(|(key, _)| key).chain(gone).cloned().collect()
 }
 
 fn object(snapshot: &Snapshot, kind: Kind, id: String) -> Option<Object> {
@@ -131,7 +133,9 @@ fn object(snapshot: &Snapshot, kind: Kind, id: String) -> Option<Object> {
             }
             Content::Service(service)
         }
-        Kind::Replica => Content::Replica(view.replica(snapshot.replicas.get(&id.parse::<ReplicaId>().ok()?)?)),
+        Kind::Replica => {
+            Content::Replica(view.replica(snapshot.replicas.get(&id.parse::<ReplicaId>().ok()?)?))
+        }
         Kind::Node => Content::Node(view.node(snapshot.nodes.get(&id.parse::<NodeId>().ok()?)?)),
         Kind::Unspecified => return None,
     };
@@ -152,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_mirror_that_takes_every_delta_equals_a_fresh_one() {
-        let mut world = World::new(Timestamp::from_millis(1)).node("n1").service("s/web", |service| service.replicas(2));
+        let mut world =
+            World::new(Timestamp::from_millis(1)).node("n1").service("s/web", |service| service.replicas(2));
         let mut mirror = Mirror::default();
         take(&mut mirror, Message::State(whole(&world.snapshot)));
         let steps: [&dyn Fn(&mut World); 4] = [
@@ -199,7 +204,9 @@ mod tests {
     #[test]
     fn the_feed_carries_no_environment() {
         let world = World::new(Timestamp::from_millis(1)).service("s/web", |service| {
-            service.container(|container| drop(container.environment.insert("PASSWORD".into(), "hunter2".into())))
+            service.container(|container| {
+                drop(container.environment.insert("PASSWORD".into(), "hunter2".into()));
+            })
         });
         let mut mirror = Mirror::default();
         take(&mut mirror, Message::State(whole(&world.snapshot)));

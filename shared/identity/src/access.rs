@@ -153,7 +153,11 @@ mod tests {
     fn the_clusters_own_services_reach_only_what_is_theirs() {
         for (service, method) in every_rpc() {
             let path = format!("/{service}/{method}");
-            assert_eq!(may_call(Node, &path), ["SessionService", "RelayService"].iter().any(|name| service.ends_with(name)), "{path}");
+            assert_eq!(
+                may_call(Node, &path),
+                ["SessionService", "RelayService"].iter().any(|name| service.ends_with(name)),
+                "{path}"
+            );
             assert_eq!(may_call(Proxy, &path), service.ends_with("RoutingService"), "{path}");
             assert_eq!(may_call(Watchdog, &path), service.ends_with("FeedService"), "{path}");
             assert!(!may_call(Scheduler, &path), "{path}");

@@ -46,8 +46,8 @@ pub struct Grant {
 }
 
 /// Clocks of cluster members may differ by this much.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
-const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+const CLOCK_SKEW: Duration = Duration::from_mins(5);
+const TEN_YEARS: Duration = Duration::from_hours(87600);
 
 impl Authority {
     /// Makes the authority of a new cluster.
@@ -67,7 +67,8 @@ impl Authority {
     /// Reads an authority back.
     pub fn load(certificate: &str, key: &str) -> Result<Self, Error> {
         let pair = KeyPair::from_pem(key).map_err(failed("read the CA's key"))?;
-        let issuer = Issuer::from_ca_cert_pem(certificate, pair).map_err(failed("read the CA's certificate"))?;
+        let issuer =
+            Issuer::from_ca_cert_pem(certificate, pair).map_err(failed("read the CA's certificate"))?;
         Ok(Self { issuer, certificate: certificate.to_owned(), key: key.to_owned() })
     }
 
@@ -85,7 +86,8 @@ impl Authority {
     pub fn issue(&self, grant: &Grant) -> Result<Bundle, Error> {
         let key = KeyPair::generate().map_err(failed("make a key"))?;
         let identity = &grant.identity;
-        let mut params = CertificateParams::new(grant.hosts.clone()).map_err(failed("name a host in a certificate"))?;
+        let mut params =
+            CertificateParams::new(grant.hosts.clone()).map_err(failed("name a host in a certificate"))?;
         params.distinguished_name = name(&format!("{} {}", identity.role, identity.name));
         params.not_before = OffsetDateTime::from(grant.from - CLOCK_SKEW);
         params.not_after = OffsetDateTime::from(grant.from + grant.lifetime);
@@ -96,7 +98,9 @@ impl Authority {
         params.subject_alt_names.push(SanType::URI(text(identity.uri())?));
         if identity.role.serves() {
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
-            params.subject_alt_names.push(SanType::DnsName(text(server_name(identity.role, &identity.name))?));
+            params
+                .subject_alt_names
+                .push(SanType::DnsName(text(server_name(identity.role, &identity.name))?));
         }
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed("sign a certificate"))?;
         Ok(Bundle { ca: self.certificate.clone(), certificate: certificate.pem(), key: key.serialize_pem() })

@@ -44,8 +44,9 @@ impl Bundle {
     pub fn load(folder: &Path) -> io::Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
-            fs::read_to_string(&path)
-                .map_err(|error| io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display())))
+            fs::read_to_string(&path).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+            })
         };
         let [ca, certificate, key] = Self::FILES;
         Ok(Self { ca: read(ca)?, certificate: read(certificate)?, key: read(key)? })
@@ -56,7 +57,8 @@ impl Bundle {
         fs::create_dir_all(folder)?;
         for (name, content) in Self::FILES.into_iter().zip([&self.ca, &self.certificate, &self.key]) {
             let path = folder.join(name);
-            let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
             file.write_all(content.as_bytes())?;
             file.sync_all()?;
         }
@@ -76,7 +78,8 @@ impl Bundle {
         let (_, pem) =
             parse_x509_pem(self.certificate.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
         let certificate = pem.parse_x509().map_err(|error| unreadable(error.to_string()))?;
-        let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        let time =
+            |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         Ok(Validity {
             from: time(certificate.validity().not_before.timestamp()),
             until: time(certificate.validity().not_after.timestamp()),
@@ -100,7 +103,7 @@ mod tests {
                 identity: Identity { cluster, role, name: "n1".into() },
                 hosts: vec!["localhost".into(), "127.0.0.1".into()],
                 from: SystemTime::now(),
-                lifetime: Duration::from_secs(3600),
+                lifetime: Duration::from_hours(1),
             })
             .unwrap()
     }

@@ -22,15 +22,8 @@ pub enum Role {
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 7] = [
-        Self::Admin,
-        Self::Operator,
-        Self::Viewer,
-        Self::Node,
-        Self::Proxy,
-        Self::Watchdog,
-        Self::Scheduler,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Admin, Self::Operator, Self::Viewer, Self::Node, Self::Proxy, Self::Watchdog, Self::Scheduler];
 
     /// The role's word, as it stands in certificates.
     pub fn as_str(self) -> &'static str {

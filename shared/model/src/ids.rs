@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// A name that does not follow the rules; the text says which rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +118,14 @@ impl ReplicaId {
     /// Sorts before every replica id, and is none itself: the start of a range.
     pub(crate) fn smallest() -> Self {
         Self("".into())
+    }
+}
+
+impl ClusterId {
+    /// A number that differs from cluster to cluster.
+    pub fn number(&self) -> u32 {
+        let digest = Sha256::digest(self.as_str());
+        u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
     }
 }
 

@@ -28,12 +28,14 @@ pub use health::Health;
 pub use ids::{BadName, ClusterId, NodeId, ReplicaId, ServiceId, StackName};
 pub use lineage::{Lineage, Stale, Term};
 pub use node::{Host, Node, Proxy};
-pub use record::{Cluster, Event, Key, NodeSegment, Network, Record, Severity, Volume};
+pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Severity, Volume};
 pub use service::{
     Condition, Dependency, Drain, Goal, Outcome, PullPolicy, Replica, Revision, Service, ServiceNetwork,
     ServiceSpec, Template, UpdateOrder, UpdatePolicy,
 };
-pub use snapshot::{Change, Snapshot};
+pub use snapshot::{Change, Map, Snapshot};
 pub use stack::{NetworkSpec, Stack, StackSpec, VolumeSpec};
 pub use status::{NodeStatus, Phase, ReplicaStatus, TableVersion};
 pub use time::Timestamp;
+
+pub use ipnet::Ipv4Net;

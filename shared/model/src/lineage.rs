@@ -53,7 +53,9 @@ pub enum Stale {
         theirs: u64,
     },
     /// It lacks changes that this node has seen.
-    #[error("the scheduler's state lacks changes that this node has seen (up to {ours}; it shares only {theirs})")]
+    #[error(
+        "the scheduler's state lacks changes that this node has seen (up to {ours}; it shares only {theirs})"
+    )]
     LacksChanges {
         /// The newest change that the node saw.
         ours: u64,
@@ -106,7 +108,10 @@ mod tests {
         Lineage {
             cluster: ClusterId::new("c1").unwrap(),
             epoch: 1,
-            terms: terms.iter().map(|(id, first)| Term { id: (*id).into(), first_revision: *first }).collect(),
+            terms: terms
+                .iter()
+                .map(|(id, first)| Term { id: (*id).into(), first_revision: *first })
+                .collect(),
             revision,
         }
     }

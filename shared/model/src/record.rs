@@ -254,7 +254,9 @@ impl Record {
             _ => {
                 return Err(Unreadable {
                     path: path.to_owned(),
-                    problem: "this version of Gantry does not know such records; run the version that wrote it".to_owned(),
+                    problem:
+                        "this version of Gantry does not know such records; run the version that wrote it"
+                            .to_owned(),
                 });
             }
         };

@@ -276,9 +276,15 @@ mod tests {
 
     #[test]
     fn only_what_the_container_sees_changes_the_fingerprint() {
-        let spec = ServiceSpec { container: Container { image: "redis".into(), ..Default::default() }, ..Default::default() };
+        let spec = ServiceSpec {
+            container: Container { image: "redis".into(), ..Default::default() },
+            ..Default::default()
+        };
         let scaled = ServiceSpec { replicas: Some(5), ..spec.clone() };
-        let changed = ServiceSpec { container: Container { user: Some("7".into()), ..spec.container.clone() }, ..spec.clone() };
+        let changed = ServiceSpec {
+            container: Container { user: Some("7".into()), ..spec.container.clone() },
+            ..spec.clone()
+        };
         assert_eq!(spec.template(None).hash(), scaled.template(None).hash());
         assert_ne!(spec.template(None).hash(), changed.template(None).hash());
         assert_ne!(spec.template(None).hash(), spec.template(Some("sha256:1".into())).hash());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet};
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::ids::{NodeId, ReplicaId, ServiceId, StackName};
 use crate::lineage::Lineage;
@@ -12,6 +12,10 @@ use crate::service::{Replica, Revision, Service};
 use crate::stack::Stack;
 use crate::status::{NodeStatus, ReplicaStatus, TableVersion};
 use crate::time::Timestamp;
+
+/// A persistent map: a clone shares everything, a change copies only the path to it.
+pub type Map<K, V> = RedBlackTreeMapSync<K, V>;
+type Set<K> = RedBlackTreeSetSync<K>;
 
 /// A consistent, immutable view of all records and all status.
 ///
@@ -28,31 +32,31 @@ pub struct Snapshot {
     /// The cluster as a whole.
     pub cluster: Arc<Cluster>,
     /// Stacks by name.
-    pub stacks: OrdMap<StackName, Arc<Stack>>,
+    pub stacks: Map<StackName, Arc<Stack>>,
     /// Services by full name.
-    pub services: OrdMap<ServiceId, Arc<Service>>,
+    pub services: Map<ServiceId, Arc<Service>>,
     /// Revisions by service and number.
-    pub revisions: OrdMap<(ServiceId, u64), Arc<Revision>>,
+    pub revisions: Map<(ServiceId, u64), Arc<Revision>>,
     /// Replicas by id.
-    pub replicas: OrdMap<ReplicaId, Arc<Replica>>,
+    pub replicas: Map<ReplicaId, Arc<Replica>>,
     /// Nodes by id.
-    pub nodes: OrdMap<NodeId, Arc<Node>>,
+    pub nodes: Map<NodeId, Arc<Node>>,
     /// Proxies by instance.
-    pub proxies: OrdMap<String, Arc<Proxy>>,
+    pub proxies: Map<String, Arc<Proxy>>,
     /// Networks by stack and key.
-    pub networks: OrdMap<(StackName, String), Arc<Network>>,
+    pub networks: Map<(StackName, String), Arc<Network>>,
     /// Volumes by stack and key.
-    pub volumes: OrdMap<(StackName, String), Arc<Volume>>,
+    pub volumes: Map<(StackName, String), Arc<Volume>>,
     /// The newest events by number.
-    pub events: OrdMap<u64, Arc<Event>>,
+    pub events: Map<u64, Arc<Event>>,
     /// What agents see of replicas.
-    pub statuses: OrdMap<ReplicaId, Arc<ReplicaStatus>>,
+    pub statuses: Map<ReplicaId, Arc<ReplicaStatus>>,
     /// What is known of agents.
-    pub node_statuses: OrdMap<NodeId, Arc<NodeStatus>>,
+    pub node_statuses: Map<NodeId, Arc<NodeStatus>>,
     /// The table that each connected proxy serves by.
-    pub acks: OrdMap<String, TableVersion>,
-    by_service: OrdSet<(ServiceId, u32, ReplicaId)>,
-    by_node: OrdSet<(NodeId, ReplicaId)>,
+    pub acks: Map<String, TableVersion>,
+    by_service: Set<(ServiceId, u32, ReplicaId)>,
+    by_node: Set<(NodeId, ReplicaId)>,
 }
 
 /// One change of the stored records.
@@ -82,20 +86,20 @@ impl Snapshot {
             sequence: 0,
             started_at,
             cluster: Arc::new(cluster),
-            stacks: OrdMap::new(),
-            services: OrdMap::new(),
-            revisions: OrdMap::new(),
-            replicas: OrdMap::new(),
-            nodes: OrdMap::new(),
-            proxies: OrdMap::new(),
-            networks: OrdMap::new(),
-            volumes: OrdMap::new(),
-            events: OrdMap::new(),
-            statuses: OrdMap::new(),
-            node_statuses: OrdMap::new(),
-            acks: OrdMap::new(),
-            by_service: OrdSet::new(),
-            by_node: OrdSet::new(),
+            stacks: Map::new_sync(),
+            services: Map::new_sync(),
+            revisions: Map::new_sync(),
+            replicas: Map::new_sync(),
+            nodes: Map::new_sync(),
+            proxies: Map::new_sync(),
+            networks: Map::new_sync(),
+            volumes: Map::new_sync(),
+            events: Map::new_sync(),
+            statuses: Map::new_sync(),
+            node_statuses: Map::new_sync(),
+            acks: Map::new_sync(),
+            by_service: Set::new_sync(),
+            by_node: Set::new_sync(),
         }
     }
 
@@ -110,61 +114,61 @@ impl Snapshot {
     fn put(&mut self, record: &Record) {
         match record {
             Record::Cluster(cluster) => self.cluster = cluster.clone(),
-            Record::Stack(stack) => drop(self.stacks.insert(stack.name.clone(), stack.clone())),
-            Record::Service(service) => drop(self.services.insert(service.id.clone(), service.clone())),
+            Record::Stack(stack) => self.stacks.insert_mut(stack.name.clone(), stack.clone()),
+            Record::Service(service) => self.services.insert_mut(service.id.clone(), service.clone()),
             Record::Revision(revision) => {
-                self.revisions.insert((revision.service.clone(), revision.number), revision.clone());
+                self.revisions.insert_mut((revision.service.clone(), revision.number), revision.clone());
             }
             Record::Replica(replica) => {
                 self.unindex(&replica.id);
-                self.by_service.insert((replica.service.clone(), replica.slot, replica.id.clone()));
+                self.by_service.insert_mut((replica.service.clone(), replica.slot, replica.id.clone()));
                 if let Some(node) = &replica.node {
-                    self.by_node.insert((node.clone(), replica.id.clone()));
+                    self.by_node.insert_mut((node.clone(), replica.id.clone()));
                 }
-                self.replicas.insert(replica.id.clone(), replica.clone());
+                self.replicas.insert_mut(replica.id.clone(), replica.clone());
             }
-            Record::Node(node) => drop(self.nodes.insert(node.id.clone(), node.clone())),
-            Record::Proxy(proxy) => drop(self.proxies.insert(proxy.instance.clone(), proxy.clone())),
+            Record::Node(node) => self.nodes.insert_mut(node.id.clone(), node.clone()),
+            Record::Proxy(proxy) => self.proxies.insert_mut(proxy.instance.clone(), proxy.clone()),
             Record::Network(network) => {
-                self.networks.insert((network.stack.clone(), network.key.clone()), network.clone());
+                self.networks.insert_mut((network.stack.clone(), network.key.clone()), network.clone());
             }
             Record::Volume(volume) => {
-                self.volumes.insert((volume.stack.clone(), volume.key.clone()), volume.clone());
+                self.volumes.insert_mut((volume.stack.clone(), volume.key.clone()), volume.clone());
             }
-            Record::Event(event) => drop(self.events.insert(event.sequence, event.clone())),
+            Record::Event(event) => self.events.insert_mut(event.sequence, event.clone()),
         }
     }
 
     fn delete(&mut self, key: &Key) {
         match key {
             Key::Cluster => {}
-            Key::Stack(name) => drop(self.stacks.remove(name)),
-            Key::Service(id) => drop(self.services.remove(id)),
-            Key::Revision(id, number) => drop(self.revisions.remove(&(id.clone(), *number))),
+            Key::Stack(name) => drop(self.stacks.remove_mut(name)),
+            Key::Service(id) => drop(self.services.remove_mut(id)),
+            Key::Revision(id, number) => drop(self.revisions.remove_mut(&(id.clone(), *number))),
             Key::Replica(id) => {
                 self.unindex(id);
-                self.replicas.remove(id);
-                self.statuses.remove(id);
+                self.replicas.remove_mut(id);
+                self.statuses.remove_mut(id);
             }
             Key::Node(id) => {
-                self.nodes.remove(id);
-                self.node_statuses.remove(id);
+                self.nodes.remove_mut(id);
+                self.node_statuses.remove_mut(id);
             }
             Key::Proxy(instance) => {
-                self.proxies.remove(instance);
-                self.acks.remove(instance);
+                self.proxies.remove_mut(instance);
+                self.acks.remove_mut(instance);
             }
-            Key::Network(stack, key) => drop(self.networks.remove(&(stack.clone(), key.clone()))),
-            Key::Volume(stack, key) => drop(self.volumes.remove(&(stack.clone(), key.clone()))),
-            Key::Event(sequence) => drop(self.events.remove(sequence)),
+            Key::Network(stack, key) => drop(self.networks.remove_mut(&(stack.clone(), key.clone()))),
+            Key::Volume(stack, key) => drop(self.volumes.remove_mut(&(stack.clone(), key.clone()))),
+            Key::Event(sequence) => drop(self.events.remove_mut(sequence)),
         }
     }
 
     fn unindex(&mut self, id: &ReplicaId) {
         if let Some(old) = self.replicas.get(id) {
-            self.by_service.remove(&(old.service.clone(), old.slot, id.clone()));
+            self.by_service.remove_mut(&(old.service.clone(), old.slot, id.clone()));
             if let Some(node) = &old.node {
-                self.by_node.remove(&(node.clone(), id.clone()));
+                self.by_node.remove_mut(&(node.clone(), id.clone()));
             }
         }
     }
@@ -219,7 +223,7 @@ impl Snapshot {
 
     /// The number that the next event gets.
     pub fn next_event(&self) -> u64 {
-        self.events.get_max().map_or(1, |(last, _)| last + 1)
+        self.events.last().map_or(1, |(last, _)| last + 1)
     }
 
     /// The version of tables that are made from this.
@@ -298,6 +302,6 @@ mod tests {
         let mut snapshot = snapshot();
         let before = snapshot.clone();
         snapshot.apply(&replica("a", "s/web", 1, None));
-        assert_eq!((before.replicas.len(), snapshot.replicas.len()), (0, 1));
+        assert_eq!((before.replicas.size(), snapshot.replicas.size()), (0, 1));
     }
 }

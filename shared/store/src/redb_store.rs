@@ -64,7 +64,10 @@ impl Redb {
         let inner = self.0.clone();
         let done = tokio::task::spawn_blocking(move || inner.with_database(work)).await;
         done.unwrap_or_else(|_| {
-            Err(Error::Broken { path: self.0.path.clone(), problem: "the store's thread has crashed".to_owned() })
+            Err(Error::Broken {
+                path: self.0.path.clone(),
+                problem: "the store's thread has crashed".to_owned(),
+            })
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Both stores keep the same promises; redb keeps them on a failing disk too.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // A test that cannot be set up has failed.
+
 use std::fs::OpenOptions;
 use std::io;
 use std::sync::Arc;
@@ -22,7 +24,10 @@ async fn keeps_the_promises(store: &dyn Store) {
     let stale = store.commit(put(1, "a", "stale")).await;
     assert!(matches!(stale, Err(Error::Conflict { at: 2, expected: 1 })), "{stale:?}");
 
-    let both = Txn { after: 2, ops: vec![Op::Delete("b".into()), Op::Delete("never".into()), Op::Put("c".into(), vec![3])] };
+    let both = Txn {
+        after: 2,
+        ops: vec![Op::Delete("b".into()), Op::Delete("never".into()), Op::Put("c".into(), vec![3])],
+    };
     assert_eq!(store.commit(both).await.unwrap(), 3);
     let contents = store.load().await.unwrap();
     assert_eq!(contents.revision, 3);

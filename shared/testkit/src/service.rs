@@ -1,6 +1,6 @@
 use gantry_model::{
-    Condition, Container, Dependency, Mount, MountSource, Port, Protocol, RestartPolicy, ServiceNetwork, ServiceSpec,
-    UpdateOrder,
+    Condition, Container, Dependency, Mount, MountSource, Port, Protocol, RestartPolicy, ServiceNetwork,
+    ServiceSpec, UpdateOrder,
 };
 
 /// Builds what is asked for one service; it has one replica of the image `test` unless told otherwise.
@@ -26,7 +26,12 @@ impl ServiceBuilder {
 
     /// Publishes `port` of the container on the same port of the node.
     pub fn port(mut self, port: u16) -> Self {
-        self.spec.ports.push(Port { target: port, published: Some(port), protocol: Protocol::Tcp, host_ip: None });
+        self.spec.ports.push(Port {
+            target: port,
+            published: Some(port),
+            protocol: Protocol::Tcp,
+            host_ip: None,
+        });
         self
     }
 

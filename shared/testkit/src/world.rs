@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_model::{
-    Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId, NodeStatus, Phase, Proxy, Record,
-    Replica, ReplicaId, ReplicaStatus, Revision, Service, ServiceId, Snapshot, Stack, StackName, TableVersion,
-    Timestamp, Volume,
+    Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId, NodeStatus, Phase,
+    Proxy, Record, Replica, ReplicaId, ReplicaStatus, Revision, Service, ServiceId, Snapshot, Stack,
+    StackName, TableVersion, Timestamp, Volume,
 };
 
 use crate::service::ServiceBuilder;
@@ -61,7 +61,7 @@ impl World {
             joined_at: self.now,
         })));
         let status = NodeStatus { connected: true, reported: true, since: self.now, ..NodeStatus::default() };
-        self.snapshot.node_statuses.insert(id, Arc::new(status));
+        self.snapshot.node_statuses.insert_mut(id, Arc::new(status));
         self
     }
 
@@ -85,12 +85,12 @@ impl World {
             remove_volumes: false,
         })));
         if !self.snapshot.networks.contains_key(&(stack.clone(), "default".to_owned())) {
-            let vni = u32::try_from(self.snapshot.networks.len()).unwrap();
+            let vni = u32::try_from(self.snapshot.networks.size()).unwrap();
             self.put(Record::Network(Arc::new(Network {
                 stack: stack.clone(),
                 key: "default".into(),
                 vni: (1 << 20) + vni,
-                subnet: format!("10.192.{}.0/24", vni).parse().unwrap(),
+                subnet: format!("10.192.{vni}.0/24").parse().unwrap(),
                 internal: false,
                 labels: BTreeMap::new(),
                 nodes: BTreeMap::new(),
@@ -135,7 +135,13 @@ impl World {
         let template = spec.template(None);
         let hash = format!("{}-{number}", template.hash());
         let created_at = self.now;
-        self.put(Record::Revision(Arc::new(Revision { service: id.clone(), number, template, hash, created_at })));
+        self.put(Record::Revision(Arc::new(Revision {
+            service: id.clone(),
+            number,
+            template,
+            hash,
+            created_at,
+        })));
     }
 
     /// Changes a service's record.
@@ -159,7 +165,8 @@ impl World {
         let mut stack = self.snapshot.stacks[&name].as_ref().clone();
         (stack.removing, stack.remove_volumes) = (true, remove_volumes);
         self.put(Record::Stack(Arc::new(stack)));
-        let services: Vec<String> = self.snapshot.services_of(&name).map(|service| service.id.to_string()).collect();
+        let services: Vec<String> =
+            self.snapshot.services_of(&name).map(|service| service.id.to_string()).collect();
         for service in services {
             self.change_service(&service, |service| service.removing = true);
         }
@@ -172,13 +179,15 @@ impl World {
 
     /// A proxy acknowledges a table.
     pub fn ack(&mut self, proxy: &str, version: TableVersion) {
-        self.snapshot.acks.insert(proxy.into(), version);
+        self.snapshot.acks.insert_mut(proxy.into(), version);
     }
 
     /// A node's agent goes away.
     pub fn disconnect(&mut self, node: &str) {
         let id = NodeId::new(node).unwrap();
-        self.snapshot.node_statuses.insert(id, Arc::new(NodeStatus { since: self.now, ..NodeStatus::default() }));
+        self.snapshot
+            .node_statuses
+            .insert_mut(id, Arc::new(NodeStatus { since: self.now, ..NodeStatus::default() }));
     }
 
     /// Time passes.
@@ -190,7 +199,7 @@ impl World {
     pub fn see(&mut self, id: &ReplicaId, change: impl FnOnce(&mut ReplicaStatus)) {
         let mut status = self.snapshot.status_of(id).cloned().unwrap_or_default();
         change(&mut status);
-        self.snapshot.statuses.insert(id.clone(), Arc::new(status));
+        self.snapshot.statuses.insert_mut(id.clone(), Arc::new(status));
         self.snapshot.sequence += 1;
     }
 

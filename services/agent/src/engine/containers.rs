@@ -13,10 +13,10 @@ use futures_util::StreamExt as _;
 use gantry_api::agent::v1 as wire;
 use gantry_model::{Container, Port};
 
+use super::Engine;
 use super::error::{Error, Kind, Result};
 use super::inspect::container_of_summary;
 use super::translate::{Attachment, create_body};
-use super::Engine;
 
 /// A new container.
 #[derive(Debug, Clone)]
@@ -99,7 +99,9 @@ impl Engine {
     }
 
     async fn stop_now(&self, id: &str) -> Result<()> {
-        unless_done(self.docker.stop_container(id, Some(StopContainerOptionsBuilder::new().t(0).build())).await)
+        unless_done(
+            self.docker.stop_container(id, Some(StopContainerOptionsBuilder::new().t(0).build())).await,
+        )
     }
 
     /// Stops and starts a container.
@@ -157,7 +159,9 @@ impl Engine {
         match ends.next().await {
             Some(Ok(end)) => Ok(code(end.status_code)),
             // bollard makes an error of every exit code but 0.
-            Some(Err(bollard::errors::Error::DockerContainerWaitError { error, code: status })) if error.is_empty() => {
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { error, code: status }))
+                if error.is_empty() =>
+            {
                 Ok(code(status))
             }
             Some(Err(error)) => Err(error.into()),

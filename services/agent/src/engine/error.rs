@@ -55,12 +55,19 @@ impl From<Bollard> for Error {
             Bollard::DockerResponseServerError { status_code, message } => {
                 Self::new(kind_of(status_code, &message), message.trim())
             }
-            Bollard::DockerStreamError { error } => Self::new(kind_of_words(&error).unwrap_or(Kind::Internal), error),
-            Bollard::RequestTimeoutError => Self::new(Kind::Timeout, "the Docker Engine took too long to answer"),
-            Bollard::JsonDataError { .. } | Bollard::JsonSerdeError { .. } => {
-                Self::new(Kind::Internal, format!("the Docker Engine's answer cannot be read: {}", chain(&error)))
+            Bollard::DockerStreamError { error } => {
+                Self::new(kind_of_words(&error).unwrap_or(Kind::Internal), error)
             }
-            other => Self::new(Kind::Unavailable, format!("the Docker Engine does not answer: {}", chain(&other))),
+            Bollard::RequestTimeoutError => {
+                Self::new(Kind::Timeout, "the Docker Engine took too long to answer")
+            }
+            Bollard::JsonDataError { .. } | Bollard::JsonSerdeError { .. } => Self::new(
+                Kind::Internal,
+                format!("the Docker Engine's answer cannot be read: {}", chain(&error)),
+            ),
+            other => {
+                Self::new(Kind::Unavailable, format!("the Docker Engine does not answer: {}", chain(&other)))
+            }
         }
     }
 }
@@ -85,11 +92,29 @@ fn kind_of_words(message: &str) -> Option<Kind> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["no space left", "no available IPv4 addresses", "could not find an available"]) {
         Some(Kind::Exhausted)
-    } else if says(&["port is already allocated", "address already in use", "Address already in use", "is not running", "is paused"]) {
+    } else if says(&[
+        "port is already allocated",
+        "address already in use",
+        "Address already in use",
+        "is not running",
+        "is paused",
+    ]) {
         Some(Kind::State)
-    } else if says(&["dial tcp", "no such host", "Client.Timeout", "i/o timeout", "connection refused", "TLS handshake timeout"]) {
+    } else if says(&[
+        "dial tcp",
+        "no such host",
+        "Client.Timeout",
+        "i/o timeout",
+        "connection refused",
+        "TLS handshake timeout",
+    ]) {
         Some(Kind::Unavailable)
-    } else if says(&["executable file not found", "permission denied", "no such file or directory", "invalid"]) {
+    } else if says(&[
+        "executable file not found",
+        "permission denied",
+        "no such file or directory",
+        "invalid",
+    ]) {
         Some(Kind::Invalid)
     } else if says(&["pull access denied", "unauthorized", "denied:"]) {
         Some(Kind::Forbidden)
@@ -127,17 +152,30 @@ mod tests {
         for (status, message, code) in [
             (400, "invalid reference format", Code::InvalidArgument),
             (404, "No such container: x", Code::NotFound),
-            (409, "Conflict. The container name \"/x\" is already in use by container \"abc\".", Code::AlreadyExists),
+            (
+                409,
+                "Conflict. The container name \"/x\" is already in use by container \"abc\".",
+                Code::AlreadyExists,
+            ),
             (409, "Container abc is not running", Code::FailedPrecondition),
-            (500, "driver failed: Bind for 0.0.0.0:80 failed: port is already allocated", Code::FailedPrecondition),
+            (
+                500,
+                "driver failed: Bind for 0.0.0.0:80 failed: port is already allocated",
+                Code::FailedPrecondition,
+            ),
             (500, "write /var: no space left on device", Code::ResourceExhausted),
-            (500, "Get https://registry-1.docker.io/v2/: dial tcp: lookup registry-1.docker.io: no such host", Code::Unavailable),
+            (
+                500,
+                "Get https://registry-1.docker.io/v2/: dial tcp: lookup registry-1.docker.io: no such host",
+                Code::Unavailable,
+            ),
             (404, "pull access denied for x, repository does not exist", Code::NotFound),
             (500, "exec: \"nope\": executable file not found in $PATH: unknown", Code::InvalidArgument),
             (501, "not implemented", Code::Unimplemented),
             (500, "something else", Code::Internal),
         ] {
-            let error = Bollard::DockerResponseServerError { status_code: status, message: message.to_owned() };
+            let error =
+                Bollard::DockerResponseServerError { status_code: status, message: message.to_owned() };
             let status = Status::from(Error::from(error));
             assert_eq!((status.code(), status.message()), (code, message));
         }

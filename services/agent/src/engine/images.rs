@@ -124,7 +124,10 @@ impl Engine {
     /// Gives an image a further name.
     pub async fn tag(&self, image: &str, target: &str) -> Result<()> {
         let (repo, tag) = split_tag(target);
-        Ok(self.docker.tag_image(image, Some(TagImageOptionsBuilder::new().repo(repo).tag(tag).build())).await?)
+        Ok(self
+            .docker
+            .tag_image(image, Some(TagImageOptionsBuilder::new().repo(repo).tag(tag).build()))
+            .await?)
     }
 
     /// Takes a name off an image, and deletes it with its last one.
@@ -197,7 +200,10 @@ impl Engine {
     }
 
     /// Loads an archive of images, and answers with their names or ids.
-    pub async fn import(&self, archive: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static) -> Result<Vec<String>> {
+    pub async fn import(
+        &self,
+        archive: impl Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    ) -> Result<Vec<String>> {
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
         let mut steps = std::pin::pin!(self.docker.import_image_stream(options, archive, None));
         let mut images = Vec::new();
@@ -208,7 +214,8 @@ impl Engine {
             }
             let lines = step.stream.unwrap_or_default();
             for line in lines.lines() {
-                let loaded = line.strip_prefix("Loaded image: ").or_else(|| line.strip_prefix("Loaded image ID: "));
+                let loaded =
+                    line.strip_prefix("Loaded image: ").or_else(|| line.strip_prefix("Loaded image ID: "));
                 images.extend(loaded.map(str::to_owned));
             }
         }

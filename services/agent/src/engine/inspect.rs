@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EndpointSettings, HealthStatusEnum, PortMap,
+    ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EndpointSettings, HealthStatusEnum,
+    PortMap,
 };
 use gantry_api::agent::v1 as wire;
 use gantry_model::{Health, Port, Protocol, ReplicaId, Timestamp};
@@ -155,7 +156,12 @@ fn ports_of(map: &PortMap) -> Vec<Port> {
                     Some("" | "0.0.0.0") | None => None,
                     Some(ip) => Some(ip.parse().ok()?),
                 };
-                Some(Port { target: target?, published: binding.host_port.as_ref()?.parse().ok(), protocol, host_ip })
+                Some(Port {
+                    target: target?,
+                    published: binding.host_port.as_ref()?.parse().ok(),
+                    protocol,
+                    host_ip,
+                })
             })
         })
         .collect();
@@ -176,11 +182,15 @@ fn container_of(answer: ContainerInspectResponse) -> wire::Container {
         image_id: answer.image.unwrap_or_default(),
         state: state_of(state.status).into(),
         exit_code: i32::try_from(state.exit_code.unwrap_or_default()).unwrap_or(-1),
-        health: gantry_model::wire::write_health(health_of(state.health.and_then(|health| health.status))).into(),
+        health: gantry_model::wire::write_health(health_of(state.health.and_then(|health| health.status)))
+            .into(),
         created_at: answer.created.as_deref().and_then(parse_time),
         service: labels.get(SERVICE_LABEL).cloned().unwrap_or_default(),
         labels,
-        ports: settings.ports.map(|ports| gantry_model::wire::write_ports(&ports_of(&ports))).unwrap_or_default(),
+        ports: settings
+            .ports
+            .map(|ports| gantry_model::wire::write_ports(&ports_of(&ports)))
+            .unwrap_or_default(),
         networks: settings.networks.map(networks_of).unwrap_or_default(),
         status: String::new(),
         command: words.collect::<Vec<_>>().join(" "),
@@ -214,7 +224,7 @@ pub(super) fn container_of_summary(summary: ContainerSummary) -> wire::Container
         .filter(|port| port.public_port.is_some() && port.ip.as_deref() != Some("::"))
         .map(|port| wire::PortBinding {
             container_port: port.private_port.into(),
-            protocol: port.typ.map(|typ| typ.to_string()).unwrap_or_else(|| "tcp".to_owned()),
+            protocol: port.typ.map_or_else(|| "tcp".to_owned(), |typ| typ.to_string()),
             host_port: port.public_port.unwrap_or_default().into(),
             host_ip: port.ip.filter(|ip| ip != "0.0.0.0").unwrap_or_default(),
         })
@@ -242,7 +252,10 @@ pub(super) fn container_of_summary(summary: ContainerSummary) -> wire::Container
         }
         .into(),
         // Lists say these two only in words: "Exited (3) 2 minutes ago", "Up 1 second (healthy)".
-        exit_code: status.strip_prefix("Exited (").and_then(|rest| rest.split(')').next()?.parse().ok()).unwrap_or(0),
+        exit_code: status
+            .strip_prefix("Exited (")
+            .and_then(|rest| rest.split(')').next()?.parse().ok())
+            .unwrap_or(0),
         health: match &status {
             status if status.contains("(healthy)") => wire::Health::Healthy,
             status if status.contains("(unhealthy)") => wire::Health::Unhealthy,

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkInspect, Volume, VolumeCreateRequest};
+use bollard::models::{
+    Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkInspect, Volume, VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     InspectNetworkOptions, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder,
 };
@@ -104,7 +106,10 @@ impl Engine {
         };
         // Two networks may share a name on the engine, which nobody wants.
         if self.find_network(&wanted.name).await?.is_some() {
-            return Err(Error::new(Kind::AlreadyExists, format!("network with name {} already exists", wanted.name)));
+            return Err(Error::new(
+                Kind::AlreadyExists,
+                format!("network with name {} already exists", wanted.name),
+            ));
         }
         Ok(self.docker.create_network(request).await?.id)
     }
@@ -153,7 +158,8 @@ fn volume(volume: Volume) -> wire::Volume {
 }
 
 fn network(network: Network) -> wire::Network {
-    let range = network.ipam.and_then(|ipam| ipam.config).and_then(|mut ranges| ranges.pop()).unwrap_or_default();
+    let range =
+        network.ipam.and_then(|ipam| ipam.config).and_then(|mut ranges| ranges.pop()).unwrap_or_default();
     wire::Network {
         id: network.id.unwrap_or_default(),
         name: network.name.unwrap_or_default(),

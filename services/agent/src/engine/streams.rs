@@ -8,8 +8,9 @@ use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{ContainerStatsResponse, ExecConfig};
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, EventsOptionsBuilder, LogsOptionsBuilder,
-    ResizeContainerTTYOptionsBuilder, ResizeExecOptionsBuilder, StatsOptionsBuilder, UploadToContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, EventsOptionsBuilder,
+    LogsOptionsBuilder, ResizeContainerTTYOptionsBuilder, ResizeExecOptionsBuilder, StatsOptionsBuilder,
+    UploadToContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
@@ -84,7 +85,8 @@ fn piece(output: LogOutput) -> Piece {
 impl Engine {
     /// A container's log.
     pub fn logs(&self, id: &str, wanted: &LogsWanted) -> Flow<Piece> {
-        let seconds = |time: &Option<WireTime>| time.map_or(0, |time| i32::try_from(time.seconds).unwrap_or(i32::MAX));
+        let seconds =
+            |time: &Option<WireTime>| time.map_or(0, |time| i32::try_from(time.seconds).unwrap_or(i32::MAX));
         // The engine counts whole seconds; the rest is left out here.
         let must_time = wanted.timestamps || wanted.since.is_some_and(|since| since.nanos != 0);
         let options = LogsOptionsBuilder::new()
@@ -92,7 +94,11 @@ impl Engine {
             .stdout(true)
             .stderr(true)
             .since(seconds(&wanted.since))
-            .until(wanted.until.map_or(0, |until| seconds(&Some(until)).saturating_add(i32::from(until.nanos > 0))))
+            .until(
+                wanted
+                    .until
+                    .map_or(0, |until| seconds(&Some(until)).saturating_add(i32::from(until.nanos > 0))),
+            )
             .timestamps(must_time)
             .tail(&wanted.tail.map_or_else(|| "all".to_owned(), |tail| tail.to_string()))
             .build();
@@ -171,7 +177,10 @@ impl Engine {
     /// Says how large a container's terminal is now.
     pub async fn resize(&self, id: &str, size: wire::TerminalSize) -> Result<()> {
         let (h, w) = dimensions(size);
-        Ok(self.docker.resize_container_tty(id, ResizeContainerTTYOptionsBuilder::new().h(h).w(w).build()).await?)
+        Ok(self
+            .docker
+            .resize_container_tty(id, ResizeContainerTTYOptionsBuilder::new().h(h).w(w).build())
+            .await?)
     }
 
     /// What a container uses, about once a second.
@@ -181,7 +190,12 @@ impl Engine {
     }
 
     /// What happens on the engine.
-    pub fn events(&self, since: Option<WireTime>, until: Option<WireTime>, wanted: &Filters) -> Flow<EngineEvent> {
+    pub fn events(
+        &self,
+        since: Option<WireTime>,
+        until: Option<WireTime>,
+        wanted: &Filters,
+    ) -> Flow<EngineEvent> {
         let text = |time: WireTime| format!("{}.{:09}", time.seconds, time.nanos);
         let mut options = EventsOptionsBuilder::new();
         if let Some(since) = since {
@@ -261,14 +275,20 @@ fn sample(stats: &ContainerStatsResponse) -> wire::StreamStatsResponse {
     let memory = stats.memory_stats.clone().unwrap_or_default();
     let details = memory.stats.unwrap_or_default();
     // The page cache that can be given back is not counted (cgroup v1 and v2 name it differently).
-    let cache = details.get("total_inactive_file").or_else(|| details.get("inactive_file")).copied().unwrap_or_default();
+    let cache = details
+        .get("total_inactive_file")
+        .or_else(|| details.get("inactive_file"))
+        .copied()
+        .unwrap_or_default();
     let networks = stats.networks.clone().unwrap_or_default();
     let sum = |read: fn(&bollard::models::ContainerNetworkStats) -> Option<u64>| {
         networks.values().filter_map(read).sum()
     };
     let blocks = stats.blkio_stats.clone().unwrap_or_default().io_service_bytes_recursive.unwrap_or_default();
     let block = |op: &str| {
-        let of_op = blocks.iter().filter(|entry| entry.op.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(op)));
+        let of_op = blocks
+            .iter()
+            .filter(|entry| entry.op.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(op)));
         of_op.filter_map(|entry| entry.value).sum()
     };
     wire::StreamStatsResponse {
@@ -290,7 +310,11 @@ mod tests {
 
     #[test]
     fn the_time_is_taken_off_a_line_and_nothing_else() {
-        let line = |data: &'static str| Piece { stderr: false, data: Bytes::from_static(data.as_bytes()), time: None };
+        let line = |data: &'static str| Piece {
+            stderr: false,
+            data: Bytes::from_static(data.as_bytes()),
+            time: None,
+        };
         let taken = take_time(line("2026-11-20T10:00:00.5Z hello world\n"));
         assert_eq!(taken.data, "hello world\n");
         assert_eq!(taken.time.map(|time| time.nanos), Some(500_000_000));

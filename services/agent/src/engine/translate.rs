@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions,
-    MountType, MountVolumeOptions, NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy as EngineRestart,
-    RestartPolicyNameEnum,
+    HostConfigLogConfig, Mount as EngineMount, MountBindOptions, MountBindOptionsPropagationEnum,
+    MountTmpfsOptions, MountType, MountVolumeOptions, NetworkingConfig, PortBinding, ResourcesUlimits,
+    RestartPolicy as EngineRestart, RestartPolicyNameEnum,
 };
 use gantry_model::{Container, Healthcheck, Mount, MountSource, NetworkMode, Port, RestartPolicy};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,12 @@ impl Attachment {
 
 /// The body of the create call. Only the first network is part of it: engines before API 1.44 take
 /// no more, the others are joined before the start.
-pub fn create_body(container: &Container, image: &str, networks: &[Attachment], ports: &[Port]) -> ContainerCreateBody {
+pub fn create_body(
+    container: &Container,
+    image: &str,
+    networks: &[Attachment],
+    ports: &[Port],
+) -> ContainerCreateBody {
     let exposed = container.expose.iter().cloned();
     let published = ports.iter().map(|port| format!("{}/{}", port.target, port.protocol));
     let environment = container.environment.iter().map(|(name, value)| format!("{name}={value}"));
@@ -54,7 +59,10 @@ pub fn create_body(container: &Container, image: &str, networks: &[Attachment], 
         open_stdin: Some(container.stdin_open),
         env: some(environment),
         cmd: container.command.clone(),
-        entrypoint: container.entrypoint.clone().map(|words| if words.is_empty() { vec![String::new()] } else { words }),
+        entrypoint: container
+            .entrypoint
+            .clone()
+            .map(|words| if words.is_empty() { vec![String::new()] } else { words }),
         healthcheck: container.healthcheck.as_ref().map(healthcheck),
         image: Some(image.to_owned()),
         working_dir: container.working_dir.clone(),
@@ -95,10 +103,10 @@ fn host_config(container: &Container, networks: &[Attachment], ports: &[Port]) -
             path_in_container: Some(device.target.clone()),
             cgroup_permissions: Some(device.permissions.clone()),
         })),
-        log_config: container.log.as_ref().map(|log| HostConfigLogConfig {
-            typ: log.driver.clone(),
-            config: some_map(&log.options),
-        }),
+        log_config: container
+            .log
+            .as_ref()
+            .map(|log| HostConfigLogConfig { typ: log.driver.clone(), config: some_map(&log.options) }),
         network_mode,
         port_bindings: (!ports.is_empty()).then(|| port_bindings(ports)),
         restart_policy: container.restart.map(restart_policy),
@@ -138,7 +146,9 @@ fn healthcheck(check: &Healthcheck) -> HealthConfig {
 fn restart_policy(policy: RestartPolicy) -> EngineRestart {
     let (name, maximum_retry_count) = match policy {
         RestartPolicy::No => (RestartPolicyNameEnum::NO, None),
-        RestartPolicy::OnFailure { max_retries } => (RestartPolicyNameEnum::ON_FAILURE, max_retries.map(i64::from)),
+        RestartPolicy::OnFailure { max_retries } => {
+            (RestartPolicyNameEnum::ON_FAILURE, max_retries.map(i64::from))
+        }
         RestartPolicy::Always => (RestartPolicyNameEnum::ALWAYS, None),
         RestartPolicy::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
     };
@@ -224,7 +234,12 @@ mod tests {
 
     #[test]
     fn two_host_ports_may_lead_to_one_port() {
-        let port = |published| Port { target: 80, published: Some(published), protocol: Protocol::Tcp, host_ip: None };
+        let port = |published| Port {
+            target: 80,
+            published: Some(published),
+            protocol: Protocol::Tcp,
+            host_ip: None,
+        };
         let body = create_body(&Container::default(), "x", &[], &[port(8080), port(8081)]);
         let bindings = body.host_config.unwrap().port_bindings.unwrap();
         assert_eq!(bindings["80/tcp"].as_ref().unwrap().len(), 2);

@@ -94,8 +94,11 @@ impl TryFrom<wire::Assignment> for Assignment {
         let ports = gantry_model::wire::read_ports(&spec.ports)?;
         Ok(Self {
             replica: ReplicaId::new(&assignment.replica_id).map_err(bad("replica_id"))?,
-            service: ServiceId::new(StackName::new(&assignment.stack).map_err(bad("stack"))?, &assignment.service)
-                .map_err(bad("service"))?,
+            service: ServiceId::new(
+                StackName::new(&assignment.stack).map_err(bad("stack"))?,
+                &assignment.service,
+            )
+            .map_err(bad("service"))?,
             slot: assignment.slot,
             goal: match cluster::Goal::try_from(assignment.goal) {
                 Ok(cluster::Goal::Run) => Goal::Run,

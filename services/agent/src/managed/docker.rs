@@ -70,7 +70,8 @@ impl Runtime for DockerRuntime {
             container.dns_search.clear();
             container.dns_options.clear();
         }
-        let created = self.engine.create(&wanted.name, &container, image, &wanted.networks, &wanted.ports).await?;
+        let created =
+            self.engine.create(&wanted.name, &container, image, &wanted.networks, &wanted.ports).await?;
         for warning in created.warnings {
             tracing::warn!(replica = %wanted.replica, warning, "the engine warns");
         }
@@ -121,7 +122,9 @@ impl Runtime for DockerRuntime {
             Some(found) if digest.is_empty() || found.id == digest => Ok(image.to_owned()),
             Some(_) => Err(Error::new(
                 Kind::NotFound,
-                format!("{image} is another image by now, and the one that was deployed ({digest}) is not on this node: deploy again"),
+                format!(
+                    "{image} is another image by now, and the one that was deployed ({digest}) is not on this node: deploy again"
+                ),
             )),
             None => Err(Error::new(Kind::NotFound, format!("no such image: {image}"))),
         }
@@ -132,7 +135,10 @@ impl Runtime for DockerRuntime {
             if found.labels.get(CLUSTER_LABEL).map(String::as_str) != Some(self.cluster.as_str()) {
                 return Err(Error::new(
                     Kind::State,
-                    format!("this host has a network {} that is not Gantry's: remove it, or give the stack another name", segment.name),
+                    format!(
+                        "this host has a network {} that is not Gantry's: remove it, or give the stack another name",
+                        segment.name
+                    ),
                 ));
             }
             if found.subnet == segment.subnet && found.gateway == segment.gateway {
@@ -174,12 +180,18 @@ impl Runtime for DockerRuntime {
             return match self.engine.volume(&volume.name).await {
                 Err(error) if error.kind == Kind::NotFound => Err(Error::new(
                     Kind::NotFound,
-                    format!("the external volume {} does not exist: make it with `docker volume create {}`", volume.name, volume.name),
+                    format!(
+                        "the external volume {} does not exist: make it with `docker volume create {}`",
+                        volume.name, volume.name
+                    ),
                 )),
                 other => other.map(drop),
             };
         }
-        self.engine.create_volume(&volume.name, &volume.driver, &volume.options, &volume.labels).await.map(drop)
+        self.engine
+            .create_volume(&volume.name, &volume.driver, &volume.options, &volume.labels)
+            .await
+            .map(drop)
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), Error> {

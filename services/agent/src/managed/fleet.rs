@@ -76,7 +76,12 @@ impl<R: Runtime> Fleet<R> {
             trusted: false,
             strays: BTreeMap::new(),
         };
-        let fleet = Self { shared, inner: Arc::new(Mutex::new(inner)), sweep: Arc::default(), volumes: Arc::default() };
+        let fleet = Self {
+            shared,
+            inner: Arc::new(Mutex::new(inner)),
+            sweep: Arc::default(),
+            volumes: Arc::default(),
+        };
         fleet.inner.lock().await.supervise(&fleet.shared);
         fleet
     }
@@ -127,7 +132,12 @@ impl<R: Runtime> Fleet<R> {
     }
 
     /// Takes what the scheduler wants: on disk first, then in hand.
-    pub async fn assign(&self, lineage: Lineage, message: wire::Assignments, now: Timestamp) -> io::Result<Assigned> {
+    pub async fn assign(
+        &self,
+        lineage: Lineage,
+        message: wire::Assignments,
+        now: Timestamp,
+    ) -> io::Result<Assigned> {
         let mut inner = self.inner.lock().await;
         if let Some(seen) = &inner.disk.lineage
             && let Err(stale) = lineage.contains(seen)
@@ -143,7 +153,7 @@ impl<R: Runtime> Fleet<R> {
         inner.disk = next;
         inner.trusted |= full;
         self.shared.segments.want(inner.disk.segments.clone()).await;
-        *self.shared.volumes.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = inner.disk.volumes.clone();
+        self.shared.set_volumes(&inner.disk.volumes);
         inner.supervise(&self.shared);
         self.sweep.notify_one();
         self.volumes.notify_one();
@@ -193,7 +203,7 @@ impl<R: Runtime> Fleet<R> {
             tokio::select! {
                 () = stop.cancelled() => return,
                 // While something is left, try now and then without being told.
-                _ = timeout(if clean { Duration::from_secs(60) } else { SWEEP_AGAIN }, woken) => {}
+                _ = timeout(if clean { Duration::from_mins(1) } else { SWEEP_AGAIN }, woken) => {}
             }
             if self.inner.lock().await.trusted {
                 clean = match self.shared.segments.sweep(&self.shared.runtime).await {
@@ -235,7 +245,9 @@ fn next_disk(before: &Disk, lineage: Lineage, message: wire::Assignments, now: T
             }
             Err(problem) => {
                 tracing::error!(replica = id, %problem, "cannot read an assignment; keeping the one before");
-                if let Some((id, known)) = ReplicaId::new(&id).ok().and_then(|id| before.assignments.get_key_value(&id)) {
+                if let Some((id, known)) =
+                    ReplicaId::new(&id).ok().and_then(|id| before.assignments.get_key_value(&id))
+                {
                     assignments.insert(id.clone(), known.clone());
                 }
             }

@@ -55,7 +55,9 @@ fn keep(desired: &Assignment, observed: &Observed) -> Step {
         State::Running if restart => Step::Restart,
         State::Paused if restart => Step::Unpause,
         State::Created if desired.goal == Goal::Run => Step::Start,
-        State::Exited if desired.goal == Goal::Run && (restart || must_start(desired, observed)) => Step::Start,
+        State::Exited if desired.goal == Goal::Run && (restart || must_start(desired, observed)) => {
+            Step::Start
+        }
         State::Dead => Step::Remove,
         _ => Step::Idle,
     }
@@ -63,9 +65,7 @@ fn keep(desired: &Assignment, observed: &Observed) -> Step {
 
 /// A restart was asked for after the container was last started.
 fn must_restart(desired: &Assignment, observed: &Observed) -> bool {
-    desired
-        .restart_asked_at
-        .is_some_and(|asked| observed.started_at.is_some_and(|started| started < asked))
+    desired.restart_asked_at.is_some_and(|asked| observed.started_at.is_some_and(|started| started < asked))
 }
 
 /// The engine starts again what crashed. What it leaves alone was stopped or killed by hand, or

@@ -37,7 +37,12 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn changes(&self, since: Option<WireTime>) -> Changes;
 
     /// Makes a container from `image`, with further mounts, and answers with its id.
-    fn create(&self, wanted: &Assignment, image: &str, mounts: Vec<Mount>) -> impl Future<Output = Done<String>> + Send;
+    fn create(
+        &self,
+        wanted: &Assignment,
+        image: &str,
+        mounts: Vec<Mount>,
+    ) -> impl Future<Output = Done<String>> + Send;
     /// Starts a container.
     fn start(&self, id: &str) -> impl Future<Output = Done<()>> + Send;
     /// Stops a container as it wants to be stopped.

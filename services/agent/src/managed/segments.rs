@@ -34,7 +34,10 @@ impl Segments {
             return Ok(());
         }
         let segment = wanted.iter().find(|segment| segment.name == name).ok_or_else(|| {
-            Error::new(Kind::State, format!("the scheduler has not said how the network {name} is to be made"))
+            Error::new(
+                Kind::State,
+                format!("the scheduler has not said how the network {name} is to be made"),
+            )
         })?;
         runtime.ensure_segment(segment).await?;
         present.insert(name.to_owned());

@@ -56,6 +56,14 @@ pub struct Shared<R> {
     pub stops: Semaphore,
 }
 
+impl<R> Shared<R> {
+    /// Says which volumes the node has.
+    pub fn set_volumes(&self, volumes: &[VolumeUse]) {
+        let mut known = self.volumes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        volumes.clone_into(&mut known);
+    }
+}
+
 /// The task of one replica.
 pub struct Supervisor<R> {
     replica: ReplicaId,
@@ -133,7 +141,12 @@ impl<R: Runtime> Supervisor<R> {
         }
     }
 
-    async fn perform(&mut self, step: Step, desired: Option<&Assignment>, observed: Option<&Observed>) -> Result<(), Error> {
+    async fn perform(
+        &mut self,
+        step: Step,
+        desired: Option<&Assignment>,
+        observed: Option<&Observed>,
+    ) -> Result<(), Error> {
         let shared = self.shared.clone();
         let runtime = &shared.runtime;
         let id = observed.map(|observed| observed.id.clone()).unwrap_or_default();
@@ -146,7 +159,8 @@ impl<R: Runtime> Supervisor<R> {
             Step::Start | Step::Restart => {
                 self.show(Activity::Starting);
                 let permit = shared.starts.acquire().await;
-                let done = if step == Step::Start { runtime.start(&id).await } else { runtime.restart(&id).await };
+                let done =
+                    if step == Step::Start { runtime.start(&id).await } else { runtime.restart(&id).await };
                 drop(permit);
                 if done.is_ok() && observed.is_some_and(|observed| observed.started_at.is_some()) {
                     self.own_restarts += u32::from(step == Step::Start);

@@ -3,6 +3,7 @@
 use futures_util::StreamExt as _;
 use gantry_api::Invalid;
 use gantry_api::agent::v1::container_service_server::ContainerService;
+#[allow(clippy::wildcard_imports)] // Every message of the package, which this file is about.
 use gantry_api::agent::v1::*;
 use gantry_boot::caller;
 use gantry_model::wire;
@@ -40,7 +41,10 @@ fn text(text: String) -> Option<String> {
 
 #[tonic::async_trait]
 impl ContainerService for Containers {
-    async fn create_container(&self, request: Request<CreateContainerRequest>) -> Answer<CreateContainerResponse> {
+    async fn create_container(
+        &self,
+        request: Request<CreateContainerRequest>,
+    ) -> Answer<CreateContainerResponse> {
         let caller = caller(&request)?.clone();
         let CreateContainerRequest { name, spec } = request.into_inner();
         let mut spec = spec.ok_or_else(|| Invalid::missing("spec"))?;
@@ -57,13 +61,18 @@ impl ContainerService for Containers {
         let container = wire::read_container(spec)?;
         refuse_powers(&caller, &container)?;
         if container.labels.keys().any(|label| label.starts_with("gantry.")) {
-            return Err(Invalid::new("labels", "may not begin with \"gantry.\": those are Gantry's own").into());
+            return Err(
+                Invalid::new("labels", "may not begin with \"gantry.\": those are Gantry's own").into()
+            );
         }
         let created = self.engine.create(&name, &container, &container.image, &networks, &ports).await?;
         Ok(Response::new(CreateContainerResponse { id: created.id, warnings: created.warnings }))
     }
 
-    async fn start_container(&self, request: Request<StartContainerRequest>) -> Answer<StartContainerResponse> {
+    async fn start_container(
+        &self,
+        request: Request<StartContainerRequest>,
+    ) -> Answer<StartContainerResponse> {
         let id = request.into_inner().id;
         refuse_managed(&self.engine, &id, "start").await?;
         self.engine.start(&id).await?;
@@ -77,7 +86,10 @@ impl ContainerService for Containers {
         Ok(Response::new(StopContainerResponse {}))
     }
 
-    async fn restart_container(&self, request: Request<RestartContainerRequest>) -> Answer<RestartContainerResponse> {
+    async fn restart_container(
+        &self,
+        request: Request<RestartContainerRequest>,
+    ) -> Answer<RestartContainerResponse> {
         let RestartContainerRequest { id, timeout } = request.into_inner();
         refuse_managed(&self.engine, &id, "restart").await?;
         self.engine.restart(&id, grace(timeout)?).await?;
@@ -91,39 +103,57 @@ impl ContainerService for Containers {
         Ok(Response::new(KillContainerResponse {}))
     }
 
-    async fn pause_container(&self, request: Request<PauseContainerRequest>) -> Answer<PauseContainerResponse> {
+    async fn pause_container(
+        &self,
+        request: Request<PauseContainerRequest>,
+    ) -> Answer<PauseContainerResponse> {
         let id = request.into_inner().id;
         refuse_managed(&self.engine, &id, "pause").await?;
         self.engine.pause(&id).await?;
         Ok(Response::new(PauseContainerResponse {}))
     }
 
-    async fn unpause_container(&self, request: Request<UnpauseContainerRequest>) -> Answer<UnpauseContainerResponse> {
+    async fn unpause_container(
+        &self,
+        request: Request<UnpauseContainerRequest>,
+    ) -> Answer<UnpauseContainerResponse> {
         let id = request.into_inner().id;
         refuse_managed(&self.engine, &id, "unpause").await?;
         self.engine.unpause(&id).await?;
         Ok(Response::new(UnpauseContainerResponse {}))
     }
 
-    async fn rename_container(&self, request: Request<RenameContainerRequest>) -> Answer<RenameContainerResponse> {
+    async fn rename_container(
+        &self,
+        request: Request<RenameContainerRequest>,
+    ) -> Answer<RenameContainerResponse> {
         let RenameContainerRequest { id, name } = request.into_inner();
         refuse_managed(&self.engine, &id, "rename").await?;
         self.engine.rename(&id, &name).await?;
         Ok(Response::new(RenameContainerResponse {}))
     }
 
-    async fn remove_container(&self, request: Request<RemoveContainerRequest>) -> Answer<RemoveContainerResponse> {
+    async fn remove_container(
+        &self,
+        request: Request<RemoveContainerRequest>,
+    ) -> Answer<RemoveContainerResponse> {
         let RemoveContainerRequest { id, force, volumes } = request.into_inner();
         refuse_managed(&self.engine, &id, "remove").await?;
         self.engine.remove(&id, force, volumes).await?;
         Ok(Response::new(RemoveContainerResponse {}))
     }
 
-    async fn inspect_container(&self, request: Request<InspectContainerRequest>) -> Answer<InspectContainerResponse> {
+    async fn inspect_container(
+        &self,
+        request: Request<InspectContainerRequest>,
+    ) -> Answer<InspectContainerResponse> {
         Ok(Response::new(self.engine.inspect(&request.into_inner().id).await?))
     }
 
-    async fn list_containers(&self, request: Request<ListContainersRequest>) -> Answer<ListContainersResponse> {
+    async fn list_containers(
+        &self,
+        request: Request<ListContainersRequest>,
+    ) -> Answer<ListContainersResponse> {
         let ListContainersRequest { all, filters } = request.into_inner();
         let containers = self.engine.list(all, &filters).await?;
         Ok(Response::new(ListContainersResponse { containers }))
@@ -146,7 +176,7 @@ impl ContainerService for Containers {
         // The engine answers an unknown container only in the stream; say it at once.
         self.engine.inspect(&id).await?;
         let wanted = LogsWanted { follow, since, until, tail, timestamps };
-        let stream = self.engine.logs(&id, &wanted).map(|piece| Ok(process::log_piece(piece?)));
+        let stream = self.engine.logs(&id, &wanted).map(|piece| Ok(process::log_piece(&piece?)));
         Ok(Response::new(Box::pin(stream)))
     }
 
@@ -207,7 +237,8 @@ impl ContainerService for Containers {
 
     async fn copy_out(&self, request: Request<CopyOutRequest>) -> Answer<Self::CopyOutStream> {
         let CopyOutRequest { id, path } = request.into_inner();
-        let stream = self.engine.copy_out(&id, &path).map(|chunk| Ok(CopyOutResponse { chunk: chunk?.to_vec() }));
+        let stream =
+            self.engine.copy_out(&id, &path).map(|chunk| Ok(CopyOutResponse { chunk: chunk?.to_vec() }));
         Ok(Response::new(Box::pin(stream)))
     }
 }

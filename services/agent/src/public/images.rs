@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt as _;
 use gantry_api::agent::v1::image_service_server::ImageService;
+#[allow(clippy::wildcard_imports)] // Every message of the package, which this file is about.
 use gantry_api::agent::v1::*;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -57,7 +58,10 @@ impl ImageService for Images {
 
     type BuildImageStream = Answers<BuildImageResponse>;
 
-    async fn build_image(&self, request: Request<Streaming<BuildImageRequest>>) -> Answer<Self::BuildImageStream> {
+    async fn build_image(
+        &self,
+        request: Request<Streaming<BuildImageRequest>>,
+    ) -> Answer<Self::BuildImageStream> {
         use build_image_request::Message;
         let mut incoming = request.into_inner();
         let first = incoming.message().await?.and_then(|first| first.message);
@@ -75,9 +79,9 @@ impl ImageService for Images {
             let mut image = None;
             while let Some(step) = steps.next().await {
                 let answer = match step {
-                    Ok(BuildStep::Output(output)) => {
-                        Ok(BuildImageResponse { message: Some(build_image_response::Message::Output(output)) })
-                    }
+                    Ok(BuildStep::Output(output)) => Ok(BuildImageResponse {
+                        message: Some(build_image_response::Message::Output(output)),
+                    }),
                     Ok(BuildStep::Image(id)) => {
                         image = Some(id);
                         continue;
@@ -104,19 +108,28 @@ impl ImageService for Images {
         for image in &images {
             self.engine.inspect_image(image).await?;
         }
-        let stream = self.engine.export(&images).map(|chunk| Ok(ExportImageResponse { chunk: chunk?.to_vec() }));
+        let stream =
+            self.engine.export(&images).map(|chunk| Ok(ExportImageResponse { chunk: chunk?.to_vec() }));
         Ok(Response::new(Box::pin(stream)))
     }
 
-    async fn import_image(&self, request: Request<Streaming<ImportImageRequest>>) -> Answer<ImportImageResponse> {
+    async fn import_image(
+        &self,
+        request: Request<Streaming<ImportImageRequest>>,
+    ) -> Answer<ImportImageResponse> {
         let archive = upload::bytes(request.into_inner(), |message| Some(message.chunk));
         Ok(Response::new(ImportImageResponse { images: self.engine.import(archive).await? }))
     }
 }
 
 /// The build call takes one name; the others are given afterwards.
-async fn finish(engine: &Engine, start: &BuildImageStart, image: Option<String>) -> Result<BuildImageResponse, Status> {
-    let image = image.ok_or_else(|| Status::internal("the Docker Engine did not say which image it built"))?;
+async fn finish(
+    engine: &Engine,
+    start: &BuildImageStart,
+    image: Option<String>,
+) -> Result<BuildImageResponse, Status> {
+    let image =
+        image.ok_or_else(|| Status::internal("the Docker Engine did not say which image it built"))?;
     for tag in start.tags.iter().skip(1) {
         engine.tag(&image, tag).await?;
     }

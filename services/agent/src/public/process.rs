@@ -28,13 +28,16 @@ pub enum Input {
 }
 
 /// A piece of a log as a message.
-pub fn log_piece(piece: Piece) -> StreamLogsResponse {
+pub fn log_piece(piece: &Piece) -> StreamLogsResponse {
     let stream = if piece.stderr { OutputStream::Stderr } else { OutputStream::Stdout };
     StreamLogsResponse { stream: stream.into(), data: piece.data.to_vec(), time: piece.time }
 }
 
 /// Runs a process and connects it.
-pub async fn exec(engine: &Engine, mut incoming: Streaming<ExecRequest>) -> Result<Answers<ExecResponse>, Status> {
+pub async fn exec(
+    engine: &Engine,
+    mut incoming: Streaming<ExecRequest>,
+) -> Result<Answers<ExecResponse>, Status> {
     use exec_request::Message;
     let first = incoming.message().await?.and_then(|first| first.message);
     let Some(Message::Start(start)) = first else {
@@ -59,7 +62,7 @@ pub async fn exec(engine: &Engine, mut incoming: Streaming<ExecRequest>) -> Resu
         };
         let ended = carry(io, input, resize, |piece| {
             let answers = answers.clone();
-            let message = Some(exec_message(piece));
+            let message = Some(exec_message(&piece));
             async move { answers.send(Ok(ExecResponse { message })).await.is_ok() }
         })
         .await;
@@ -78,7 +81,10 @@ pub async fn exec(engine: &Engine, mut incoming: Streaming<ExecRequest>) -> Resu
 }
 
 /// Connects to a container's first process.
-pub async fn attach(engine: &Engine, mut incoming: Streaming<AttachRequest>) -> Result<Answers<AttachResponse>, Status> {
+pub async fn attach(
+    engine: &Engine,
+    mut incoming: Streaming<AttachRequest>,
+) -> Result<Answers<AttachResponse>, Status> {
     use attach_request::Message;
     let first = incoming.message().await?.and_then(|first| first.message);
     let Some(Message::Start(start)) = first else {
@@ -98,9 +104,10 @@ pub async fn attach(engine: &Engine, mut incoming: Streaming<AttachRequest>) -> 
             async move { drop(engine.resize(&id, size).await) }
         };
         let ended = carry(io, input, resize, |piece| {
-            let message = Some(match piece.stderr {
-                true => attach_response::Message::Stderr(piece.data.to_vec()),
-                false => attach_response::Message::Stdout(piece.data.to_vec()),
+            let message = Some(if piece.stderr {
+                attach_response::Message::Stderr(piece.data.to_vec())
+            } else {
+                attach_response::Message::Stdout(piece.data.to_vec())
             });
             let answers = answers.clone();
             async move { answers.send(Ok(AttachResponse { message })).await.is_ok() }
@@ -150,7 +157,7 @@ where
 }
 
 /// A piece of output as a message.
-pub fn exec_message(piece: Piece) -> exec_response::Message {
+pub fn exec_message(piece: &Piece) -> exec_response::Message {
     let data = piece.data.to_vec();
     if piece.stderr { exec_response::Message::Stderr(data) } else { exec_response::Message::Stdout(data) }
 }

@@ -2,6 +2,7 @@
 
 use gantry_api::agent::v1::network_service_server::NetworkService;
 use gantry_api::agent::v1::volume_service_server::VolumeService;
+#[allow(clippy::wildcard_imports)] // Every message of the package, which this file is about.
 use gantry_api::agent::v1::*;
 use tonic::{Request, Response, Status};
 
@@ -72,7 +73,10 @@ impl NetworkService for Resources {
         Ok(Response::new(ListNetworksResponse { networks }))
     }
 
-    async fn inspect_network(&self, request: Request<InspectNetworkRequest>) -> Answer<InspectNetworkResponse> {
+    async fn inspect_network(
+        &self,
+        request: Request<InspectNetworkRequest>,
+    ) -> Answer<InspectNetworkResponse> {
         let network = self.engine.network(&request.into_inner().id).await?;
         Ok(Response::new(InspectNetworkResponse { network: Some(network) }))
     }

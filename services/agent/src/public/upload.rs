@@ -17,9 +17,10 @@ pub fn bytes<T: Send + 'static>(
         let message = message.map_err(|status| io::Error::other(status.message().to_owned()))?;
         match chunk(message) {
             Some(chunk) if chunk.len() <= MAX_CHUNK => Ok(Bytes::from(chunk)),
-            Some(chunk) => {
-                Err(io::Error::other(format!("a piece of {} bytes is too large: at most {MAX_CHUNK}", chunk.len())))
-            }
+            Some(chunk) => Err(io::Error::other(format!(
+                "a piece of {} bytes is too large: at most {MAX_CHUNK}",
+                chunk.len()
+            ))),
             None => Err(io::Error::other("a message of the upload is no piece of it")),
         }
     })

@@ -36,7 +36,13 @@ impl Forwarder {
     }
 
     /// Asks `servers`, or the node's if there are none, one after the other. `None` if nobody answers.
-    pub async fn ask(&self, question: &[u8], protocol: Protocol, servers: Vec<IpAddr>, own: &[IpAddr]) -> Option<DnsResponse> {
+    pub async fn ask(
+        &self,
+        question: &[u8],
+        protocol: Protocol,
+        servers: Vec<IpAddr>,
+        own: &[IpAddr],
+    ) -> Option<DnsResponse> {
         let _permit = self.under_way.try_acquire().ok()?;
         let servers = if servers.is_empty() { self.node_servers() } else { servers };
         for server in servers.into_iter().filter(|server| !own.contains(server)) {
@@ -60,7 +66,8 @@ impl Forwarder {
 /// A question that came by TCP is asked by TCP, so that a long answer fits.
 async fn ask_one(server: SocketAddr, protocol: Protocol, request: DnsRequest) -> Option<DnsResponse> {
     let client = if protocol == Protocol::Tcp {
-        let (stream, sender) = TcpClientStream::new(server, None, Some(PATIENCE), TokioRuntimeProvider::new());
+        let (stream, sender) =
+            TcpClientStream::new(server, None, Some(PATIENCE), TokioRuntimeProvider::new());
         let (client, background) = Client::<TokioRuntimeProvider>::new(stream.await.ok()?, sender);
         tokio::spawn(background);
         client

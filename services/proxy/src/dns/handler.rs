@@ -103,8 +103,13 @@ impl Handler {
                         metadata.truncation = answer.metadata.truncation;
                         metadata.authentic_data = answer.metadata.authentic_data;
                         let none: [&Record; 0] = [];
-                        let response =
-                            builder.build(metadata, &answer.answers, &answer.authorities, none, &answer.additionals);
+                        let response = builder.build(
+                            metadata,
+                            &answer.answers,
+                            &answer.authorities,
+                            none,
+                            &answer.additionals,
+                        );
                         out.send_response(response).await.ok()
                     }
                     None => {

@@ -20,13 +20,16 @@ const IDLE: Duration = Duration::from_secs(10);
 const TCP_BUFFER: usize = 32;
 const TCP_BACKLOG: i32 = 128;
 
+/// Network and gateway.
+type Place = (String, Ipv4Addr);
+
 /// The listeners, one pair a network.
 #[derive(Clone)]
 pub struct Names {
     port: u16,
     tables: watch::Receiver<Arc<Table>>,
     forwarder: Forwarder,
-    servers: Arc<Mutex<HashMap<(String, Ipv4Addr), Server<Handler>>>>,
+    servers: Arc<Mutex<HashMap<Place, Server<Handler>>>>,
 }
 
 impl Names {
@@ -39,7 +42,9 @@ impl Names {
     /// tried again with the next table.
     pub async fn listen(&self, table: &Table) -> Vec<String> {
         let mut servers = self.servers.lock().await;
-        servers.retain(|(network, gateway), _| table.zones.get(network).is_some_and(|zone| zone.gateway == *gateway));
+        servers.retain(|(network, gateway), _| {
+            table.zones.get(network).is_some_and(|zone| zone.gateway == *gateway)
+        });
         let mut problems = Vec::new();
         for (network, zone) in &table.zones {
             let key = (network.clone(), zone.gateway);

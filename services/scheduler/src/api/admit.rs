@@ -6,8 +6,8 @@ use std::sync::Arc;
 use gantry_api::cluster::v1::{ChangeAction, PlannedChange};
 use gantry_identity::{Identity, Role};
 use gantry_model::{
-    Change, Condition, Network, NetworkSpec, Record, Revision, Service, ServiceId, ServiceSpec, Severity, Snapshot,
-    Stack, StackSpec, Template, Timestamp, Volume, VolumeSpec,
+    Change, Condition, Network, NetworkSpec, Record, Revision, Service, ServiceId, ServiceSpec, Severity,
+    Snapshot, Stack, StackSpec, Template, Timestamp, Volume, VolumeSpec,
 };
 use ipnet::Ipv4Net;
 use serde_json::Value;
@@ -57,12 +57,18 @@ pub fn admit(snapshot: &Snapshot, asked: &Asked<'_>) -> Result<Admission, Status
     networks(snapshot, spec, &mut admission)?;
     volumes(snapshot, spec, &mut admission)?;
     for (name, service) in &spec.services {
-        let id = ServiceId::new(spec.name.clone(), name).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        let id = ServiceId::new(spec.name.clone(), name)
+            .map_err(|bad| Status::invalid_argument(bad.to_string()))?;
         admit_service(snapshot, asked, &id, service, &mut admission);
     }
     for service in snapshot.services_of(&spec.name) {
         if !service.removing && !spec.services.contains_key(service.id.name()) {
-            admission.plan(ChangeAction::Remove, "service", &service.id, vec!["it is not in the file any more".to_owned()]);
+            admission.plan(
+                ChangeAction::Remove,
+                "service",
+                &service.id,
+                vec!["it is not in the file any more".to_owned()],
+            );
             let removing = Service { removing: true, updated_at: asked.now, ..service.as_ref().clone() };
             admission.changes.push(Change::Put(Record::Service(Arc::new(removing))));
         }
@@ -82,7 +88,15 @@ pub fn admit(snapshot: &Snapshot, asked: &Asked<'_>) -> Result<Admission, Status
         let who = format!("{} {}", asked.by.role, asked.by.name);
         let message = format!("deployed by {who}: {} changes", admission.planned.len());
         let subject = spec.name.to_string();
-        admission.changes.extend(record_event(snapshot, asked.now, Severity::Normal, &subject, None, "Deployed", message));
+        admission.changes.extend(record_event(
+            snapshot,
+            asked.now,
+            Severity::Normal,
+            &subject,
+            None,
+            "Deployed",
+            message,
+        ));
     }
     Ok(admission)
 }
@@ -98,7 +112,9 @@ impl Admission {
 fn check(snapshot: &Snapshot, asked: &Asked<'_>) -> Result<(), Status> {
     let spec = asked.spec;
     let leaving = snapshot.stacks.get(&spec.name).is_some_and(|stack| stack.removing)
-        || snapshot.services_of(&spec.name).any(|service| service.removing && spec.services.contains_key(service.id.name()));
+        || snapshot
+            .services_of(&spec.name)
+            .any(|service| service.removing && spec.services.contains_key(service.id.name()));
     if leaving {
         return Err(Status::failed_precondition(format!(
             "{} is being removed: wait until `gantry ps {}` shows nothing, then try again",
@@ -114,7 +130,11 @@ fn check(snapshot: &Snapshot, asked: &Asked<'_>) -> Result<(), Status> {
             )));
         }
         for (target, dependency) in &service.depends_on {
-            let Some(other) = spec.services.get(target).filter(|_| dependency.condition == Condition::Healthy) else { continue };
+            let Some(other) =
+                spec.services.get(target).filter(|_| dependency.condition == Condition::Healthy)
+            else {
+                continue;
+            };
             let check = other.container.healthcheck.as_ref();
             let own = check.is_some_and(|check| !check.is_none() && !check.test.is_empty());
             let image = asked.images.get(&other.container.image).is_some_and(|image| image.has_healthcheck);
@@ -133,7 +153,8 @@ fn check(snapshot: &Snapshot, asked: &Asked<'_>) -> Result<(), Status> {
 
 /// Two services cannot listen on one port of a node; replicas of one service can be on several.
 fn check_ports(snapshot: &Snapshot, spec: &StackSpec) -> Result<(), Status> {
-    let own = spec.services.iter().flat_map(|(name, service)| service.ports.iter().map(move |port| (name, port)));
+    let own =
+        spec.services.iter().flat_map(|(name, service)| service.ports.iter().map(move |port| (name, port)));
     let own: Vec<_> = own.collect();
     for (at, (name, port)) in own.iter().enumerate() {
         if let Some((other, _)) = own[at + 1..].iter().find(|(_, other)| collide(port, other)) {
@@ -143,7 +164,10 @@ fn check_ports(snapshot: &Snapshot, spec: &StackSpec) -> Result<(), Status> {
                 port.protocol
             )));
         }
-        let others = snapshot.services.values().filter(|service| service.id.stack() != &spec.name && !service.removing);
+        let others = snapshot
+            .services
+            .values()
+            .filter(|service| service.id.stack() != &spec.name && !service.removing);
         for other in others {
             if other.spec.ports.iter().any(|held| collide(held, port)) {
                 return Err(Status::failed_precondition(format!(
@@ -176,7 +200,12 @@ fn networks(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission) ->
         let vni = pool.next_vni(&numbers);
         ranges.push(subnet);
         numbers.push(vni);
-        admission.plan(ChangeAction::Create, "network", &format!("{}/{key}", spec.name), vec![format!("range {subnet}")]);
+        admission.plan(
+            ChangeAction::Create,
+            "network",
+            &format!("{}/{key}", spec.name),
+            vec![format!("range {subnet}")],
+        );
         admission.changes.push(Change::Put(Record::Network(Arc::new(Network {
             stack: spec.name.clone(),
             key,
@@ -192,7 +221,12 @@ fn networks(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission) ->
     Ok(())
 }
 
-fn check_subnet(snapshot: &Snapshot, key: &str, subnet: Ipv4Net, taken: &[Ipv4Net]) -> Result<Ipv4Net, Status> {
+fn check_subnet(
+    snapshot: &Snapshot,
+    key: &str,
+    subnet: Ipv4Net,
+    taken: &[Ipv4Net],
+) -> Result<Ipv4Net, Status> {
     let subnet = subnet.trunc();
     if subnet.prefix_len() > SMALLEST_PREFIX {
         return Err(Status::invalid_argument(format!(
@@ -207,7 +241,9 @@ fn check_subnet(snapshot: &Snapshot, key: &str, subnet: Ipv4Net, taken: &[Ipv4Ne
         )));
     }
     if let Some(other) = taken.iter().find(|other| overlaps(other)) {
-        return Err(Status::invalid_argument(format!("the network {key} has the range {subnet}, which overlaps {other}")));
+        return Err(Status::invalid_argument(format!(
+            "the network {key} has the range {subnet}, which overlaps {other}"
+        )));
     }
     Ok(subnet)
 }
@@ -238,11 +274,14 @@ fn volumes(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission) -> 
         };
         match snapshot.volumes.get(&(spec.name.clone(), key.clone())) {
             Some(known) if known.removing => {
-                return Err(Status::failed_precondition(format!("the volume {key} is being removed: try again in a moment")));
+                return Err(Status::failed_precondition(format!(
+                    "the volume {key} is being removed: try again in a moment"
+                )));
             }
             Some(known) => same_volume(known, &volume, wanted)?,
             None => {
-                let details = if wanted.external { vec!["it must exist already".to_owned()] } else { Vec::new() };
+                let details =
+                    if wanted.external { vec!["it must exist already".to_owned()] } else { Vec::new() };
                 admission.plan(ChangeAction::Create, "volume", &format!("{}/{key}", spec.name), details);
                 admission.changes.push(Change::Put(Record::Volume(Arc::new(volume))));
             }
@@ -310,11 +349,12 @@ fn admit_service(
     };
     match known {
         None => {
-            let details = vec![format!("image {}", spec.container.image), format!("{replicas} replicas")];
+            let details = vec![format!("image {}", spec.container.image), plural(replicas)];
             admission.plan(ChangeAction::Create, "service", id, details);
         }
         Some(known) => {
-            let mut details = current.map(|current| differences(&current.template, &template)).unwrap_or_default();
+            let mut details =
+                current.map(|current| differences(&current.template, &template)).unwrap_or_default();
             details.extend(service_differences(known, &service));
             if changed || asked.force {
                 if details.is_empty() {
@@ -377,6 +417,10 @@ fn fields(container: &gantry_model::Container) -> serde_json::Map<String, Value>
     }
 }
 
+fn plural(replicas: u32) -> String {
+    if replicas == 1 { "1 replica".to_owned() } else { format!("{replicas} replicas") }
+}
+
 /// What is different for the service itself.
 fn service_differences(old: &Service, new: &Service) -> Vec<String> {
     let mut lines = Vec::new();
@@ -419,10 +463,18 @@ mod tests {
     }
 
     fn images(digest: &str) -> BTreeMap<String, Resolved> {
-        BTreeMap::from([("test".to_owned(), Resolved { digest: Some(digest.into()), has_healthcheck: false })])
+        BTreeMap::from([(
+            "test".to_owned(),
+            Resolved { digest: Some(digest.into()), has_healthcheck: false },
+        )])
     }
 
-    fn ask(world: &World, spec: &StackSpec, role: Role, images: &BTreeMap<String, Resolved>) -> Result<Admission, Status> {
+    fn ask(
+        world: &World,
+        spec: &StackSpec,
+        role: Role,
+        images: &BTreeMap<String, Resolved>,
+    ) -> Result<Admission, Status> {
         let by = identity(role);
         let asked = Asked { spec, force: false, by: &by, images, incarnation: "i", now: world.now };
         admit(&world.snapshot, &asked)
@@ -443,7 +495,10 @@ mod tests {
         let spec = stack(&[("web", ServiceBuilder::default().replicas(2).spec)]);
         assert_eq!(
             deploy(&mut world, &spec, "sha256:1"),
-            ["Create network shop/default (range 10.192.0.0/19)", "Create service shop/web (image test, 2 replicas)"]
+            [
+                "Create network shop/default (range 10.192.0.0/19)",
+                "Create service shop/web (image test, 2 replicas)"
+            ]
         );
         let before = world.snapshot.revision;
         assert!(ask(&world, &spec, Role::Operator, &images("sha256:1")).unwrap().changes.is_empty());
@@ -455,12 +510,19 @@ mod tests {
         let mut world = World::new(Timestamp::from_millis(5));
         let build = |replicas: u32, secret: &str| {
             let service = ServiceBuilder::default().replicas(replicas);
-            let service = service.container(|container| drop(container.environment.insert("PASSWORD".into(), secret.into())));
+            let service = service
+                .container(|container| drop(container.environment.insert("PASSWORD".into(), secret.into())));
             stack(&[("web", service.spec)])
         };
         deploy(&mut world, &build(1, "a"), "sha256:1");
-        assert_eq!(deploy(&mut world, &build(3, "a"), "sha256:1"), ["Update service shop/web (replicas 1 → 3)"]);
-        assert_eq!(deploy(&mut world, &build(3, "a"), "sha256:2"), ["Replace service shop/web (image test is another one now)"]);
+        assert_eq!(
+            deploy(&mut world, &build(3, "a"), "sha256:1"),
+            ["Update service shop/web (replicas 1 → 3)"]
+        );
+        assert_eq!(
+            deploy(&mut world, &build(3, "a"), "sha256:2"),
+            ["Replace service shop/web (image test is another one now)"]
+        );
         let lines = deploy(&mut world, &build(3, "hunter2"), "sha256:2");
         assert_eq!(lines, ["Replace service shop/web (environment: PASSWORD has another value)"]);
         assert_eq!(world.snapshot.services[&"shop/web".parse::<ServiceId>().unwrap()].revision, 3);
@@ -488,7 +550,10 @@ mod tests {
     #[test]
     fn only_an_admin_may_ask_for_what_equals_root() {
         let world = World::new(Timestamp::from_millis(5));
-        let spec = stack(&[("web", ServiceBuilder::default().container(|container| container.privileged = true).spec)]);
+        let spec = stack(&[(
+            "web",
+            ServiceBuilder::default().container(|container| container.privileged = true).spec,
+        )]);
         let refused = ask(&world, &spec, Role::Operator, &images("x")).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::PermissionDenied);
         assert!(refused.message().contains("privileged"), "{}", refused.message());
@@ -499,8 +564,14 @@ mod tests {
     fn two_services_on_one_port_are_refused_by_name() {
         let mut world = World::new(Timestamp::from_millis(5));
         let on_80 = ServiceBuilder::default().port(80).spec;
-        let refused = ask(&world, &stack(&[("a", on_80.clone()), ("b", on_80.clone())]), Role::Operator, &images("x")).unwrap_err();
-        assert!(refused.message().starts_with("the services a and b both publish port 80/tcp"), "{}", refused.message());
+        let refused =
+            ask(&world, &stack(&[("a", on_80.clone()), ("b", on_80.clone())]), Role::Operator, &images("x"))
+                .unwrap_err();
+        assert!(
+            refused.message().starts_with("the services a and b both publish port 80/tcp"),
+            "{}",
+            refused.message()
+        );
 
         world = world.service("other/web", |service| service.port(80));
         let refused = ask(&world, &stack(&[("a", on_80)]), Role::Operator, &images("x")).unwrap_err();
@@ -508,7 +579,12 @@ mod tests {
 
         let here = |ip: [u8; 4]| {
             let mut spec = ServiceBuilder::default().spec;
-            spec.ports = vec![Port { target: 1, published: Some(81), protocol: Protocol::Tcp, host_ip: Some(ip.into()) }];
+            spec.ports = vec![Port {
+                target: 1,
+                published: Some(81),
+                protocol: Protocol::Tcp,
+                host_ip: Some(ip.into()),
+            }];
             spec
         };
         let apart = stack(&[("a", here([127, 0, 0, 1])), ("b", here([127, 0, 0, 2]))]);
@@ -519,12 +595,18 @@ mod tests {
     fn waiting_for_the_health_of_a_service_without_a_check_is_refused() {
         let world = World::new(Timestamp::from_millis(5));
         let needs = Dependency { condition: Condition::Healthy, required: true };
-        let web = ServiceSpec { depends_on: BTreeMap::from([("db".into(), needs)]), ..ServiceBuilder::default().spec };
+        let web = ServiceSpec {
+            depends_on: BTreeMap::from([("db".into(), needs)]),
+            ..ServiceBuilder::default().spec
+        };
         let spec = stack(&[("web", web), ("db", ServiceBuilder::default().spec)]);
         let refused = ask(&world, &spec, Role::Operator, &images("x")).unwrap_err();
         assert!(refused.message().contains("db has no health check"), "{}", refused.message());
 
-        let with_check = BTreeMap::from([("test".to_owned(), Resolved { digest: Some("x".into()), has_healthcheck: true })]);
+        let with_check = BTreeMap::from([(
+            "test".to_owned(),
+            Resolved { digest: Some("x".into()), has_healthcheck: true },
+        )]);
         assert!(ask(&world, &spec, Role::Operator, &with_check).is_ok());
     }
 
@@ -532,7 +614,9 @@ mod tests {
     fn a_stack_on_its_way_out_is_not_deployed_over() {
         let mut world = World::new(Timestamp::from_millis(5)).service("shop/web", |service| service);
         world.remove_stack("shop", false);
-        let refused = ask(&world, &stack(&[("web", ServiceBuilder::default().spec)]), Role::Admin, &images("x")).unwrap_err();
+        let refused =
+            ask(&world, &stack(&[("web", ServiceBuilder::default().spec)]), Role::Admin, &images("x"))
+                .unwrap_err();
         assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
     }
 

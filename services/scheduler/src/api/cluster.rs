@@ -6,9 +6,10 @@ use gantry_api::cluster::v1::cluster_service_server::ClusterService;
 use gantry_api::cluster::v1::node_service_server::NodeService;
 use gantry_api::cluster::v1::resource_service_server::ResourceService;
 use gantry_api::cluster::v1::{
-    GetClusterRequest, GetClusterResponse, GetNodeRequest, GetNodeResponse, ListImagesRequest, ListImagesResponse,
-    ListNetworksRequest, ListNetworksResponse, ListNodesRequest, ListNodesResponse, ListVolumesRequest,
-    ListVolumesResponse, Network, RemoveVolumeRequest, RemoveVolumeResponse, ServiceImage, Volume,
+    GetClusterRequest, GetClusterResponse, GetNodeRequest, GetNodeResponse, ListImagesRequest,
+    ListImagesResponse, ListNetworksRequest, ListNetworksResponse, ListNodesRequest, ListNodesResponse,
+    ListVolumesRequest, ListVolumesResponse, Network, RemoveVolumeRequest, RemoveVolumeResponse,
+    ServiceImage, Volume,
 };
 use gantry_boot::{VERSION, caller, now};
 use gantry_model::wire::View;
@@ -34,7 +35,10 @@ impl Clusters {
 
 #[tonic::async_trait]
 impl ClusterService for Clusters {
-    async fn get_cluster(&self, _: Request<GetClusterRequest>) -> Result<Response<GetClusterResponse>, Status> {
+    async fn get_cluster(
+        &self,
+        _: Request<GetClusterRequest>,
+    ) -> Result<Response<GetClusterResponse>, Status> {
         let snapshot = self.state.snapshot();
         let cluster = &snapshot.cluster;
         Ok(Response::new(GetClusterResponse {
@@ -71,10 +75,14 @@ impl NodeService for Clusters {
 
 #[tonic::async_trait]
 impl ResourceService for Clusters {
-    async fn list_volumes(&self, request: Request<ListVolumesRequest>) -> Result<Response<ListVolumesResponse>, Status> {
+    async fn list_volumes(
+        &self,
+        request: Request<ListVolumesRequest>,
+    ) -> Result<Response<ListVolumesResponse>, Status> {
         let stack = request.into_inner().stack;
         let snapshot = self.state.snapshot();
-        let of_stack = snapshot.volumes.values().filter(|volume| stack.is_empty() || volume.stack.as_str() == stack);
+        let of_stack =
+            snapshot.volumes.values().filter(|volume| stack.is_empty() || volume.stack.as_str() == stack);
         let volumes = of_stack
             .map(|volume| Volume {
                 stack: volume.stack.to_string(),
@@ -94,7 +102,10 @@ impl ResourceService for Clusters {
         Ok(Response::new(ListVolumesResponse { volumes }))
     }
 
-    async fn remove_volume(&self, request: Request<RemoveVolumeRequest>) -> Result<Response<RemoveVolumeResponse>, Status> {
+    async fn remove_volume(
+        &self,
+        request: Request<RemoveVolumeRequest>,
+    ) -> Result<Response<RemoveVolumeResponse>, Status> {
         let by = caller(&request)?.clone();
         let RemoveVolumeRequest { stack, key } = request.into_inner();
         let stack = StackName::new(stack).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
@@ -102,16 +113,29 @@ impl ResourceService for Clusters {
             .commit(|snapshot| {
                 let id = (stack.clone(), key.clone());
                 let volume = snapshot.volumes.get(&id).ok_or_else(|| {
-                    Status::not_found(format!("there is no volume {stack}/{key}: `gantry volume ls` shows those that are"))
+                    Status::not_found(format!(
+                        "there is no volume {stack}/{key}: `gantry volume ls` shows those that are"
+                    ))
                 })?;
                 let users = users_of(snapshot, &stack, &key);
                 if !users.is_empty() {
                     let users = users.join(", ");
-                    return Err(Refused(Status::failed_precondition(format!("{users} uses the volume {stack}/{key}"))));
+                    return Err(Refused(Status::failed_precondition(format!(
+                        "{users} uses the volume {stack}/{key}"
+                    ))));
                 }
-                let message = format!("removal of the volume {stack}/{key} asked for by {} {}", by.role, by.name);
+                let message =
+                    format!("removal of the volume {stack}/{key} asked for by {} {}", by.role, by.name);
                 let subject = stack.to_string();
-                let mut changes = record_event(snapshot, now(), Severity::Normal, &subject, None, "VolumeRemoving", message);
+                let mut changes = record_event(
+                    snapshot,
+                    now(),
+                    Severity::Normal,
+                    &subject,
+                    None,
+                    "VolumeRemoving",
+                    message,
+                );
                 changes.push(if volume.node.is_none() || volume.external {
                     Change::Delete(Key::Volume(stack.clone(), key.clone()))
                 } else {
@@ -126,10 +150,14 @@ impl ResourceService for Clusters {
         Ok(Response::new(RemoveVolumeResponse {}))
     }
 
-    async fn list_networks(&self, request: Request<ListNetworksRequest>) -> Result<Response<ListNetworksResponse>, Status> {
+    async fn list_networks(
+        &self,
+        request: Request<ListNetworksRequest>,
+    ) -> Result<Response<ListNetworksResponse>, Status> {
         let stack = request.into_inner().stack;
         let snapshot = self.state.snapshot();
-        let of_stack = snapshot.networks.values().filter(|network| stack.is_empty() || network.stack.as_str() == stack);
+        let of_stack =
+            snapshot.networks.values().filter(|network| stack.is_empty() || network.stack.as_str() == stack);
         let networks = of_stack
             .map(|network| {
                 let services = snapshot.services_of(&network.stack);
@@ -148,10 +176,16 @@ impl ResourceService for Clusters {
         Ok(Response::new(ListNetworksResponse { networks }))
     }
 
-    async fn list_images(&self, request: Request<ListImagesRequest>) -> Result<Response<ListImagesResponse>, Status> {
+    async fn list_images(
+        &self,
+        request: Request<ListImagesRequest>,
+    ) -> Result<Response<ListImagesResponse>, Status> {
         let stack = request.into_inner().stack;
         let snapshot = self.state.snapshot();
-        let of_stack = snapshot.revisions.values().filter(|revision| stack.is_empty() || revision.service.stack().as_str() == stack);
+        let of_stack = snapshot
+            .revisions
+            .values()
+            .filter(|revision| stack.is_empty() || revision.service.stack().as_str() == stack);
         let images = of_stack
             .map(|revision| ServiceImage {
                 service: revision.service.to_string(),
@@ -165,7 +199,8 @@ impl ResourceService for Clusters {
 }
 
 fn users_of(snapshot: &Snapshot, stack: &StackName, key: &str) -> Vec<String> {
-    let uses = |source: &MountSource| matches!(source, MountSource::Volume { name: Some(name), .. } if name == key);
+    let uses =
+        |source: &MountSource| matches!(source, MountSource::Volume { name: Some(name), .. } if name == key);
     snapshot
         .services_of(stack)
         .filter(|service| service.spec.container.mounts.iter().any(|mount| uses(&mount.source)))

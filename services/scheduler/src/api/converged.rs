@@ -16,7 +16,9 @@ fn service_converged(snapshot: &Snapshot, service: &Service) -> bool {
 
 fn settled(snapshot: &Snapshot, service: &Service, replica: &Replica) -> bool {
     let restarted = replica.restart_sequence == service.restart_sequence
-        && snapshot.status_of(&replica.id).is_some_and(|status| status.restart_sequence >= service.restart_sequence);
+        && snapshot
+            .status_of(&replica.id)
+            .is_some_and(|status| status.restart_sequence >= service.restart_sequence);
     let done = replica.outcome.is_some_and(|outcome| outcome.exit_code == 0);
     replica.goal == Goal::Run
         && replica.revision == service.revision

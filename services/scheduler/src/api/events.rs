@@ -28,7 +28,10 @@ impl Events {
 
 #[tonic::async_trait]
 impl EventService for Events {
-    async fn list_events(&self, request: Request<ListEventsRequest>) -> Result<Response<ListEventsResponse>, Status> {
+    async fn list_events(
+        &self,
+        request: Request<ListEventsRequest>,
+    ) -> Result<Response<ListEventsResponse>, Status> {
         let ListEventsRequest { subject, limit } = request.into_inner();
         let limit = if limit == 0 { DEFAULT_LIMIT } else { limit as usize };
         let snapshot = self.state.snapshot();
@@ -40,7 +43,10 @@ impl EventService for Events {
 
     type WatchEventsStream = ReceiverStream<Result<WatchEventsResponse, Status>>;
 
-    async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Result<Response<Self::WatchEventsStream>, Status> {
+    async fn watch_events(
+        &self,
+        request: Request<WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
         let WatchEventsRequest { subject, after } = request.into_inner();
         let mut changes = self.state.subscribe();
         let newest = self.state.snapshot().next_event() - 1;
@@ -49,7 +55,8 @@ impl EventService for Events {
         tokio::spawn(async move {
             loop {
                 let snapshot = changes.borrow_and_update().clone();
-                let newer: Vec<_> = snapshot.events.range(last + 1..).map(|(_, event)| event.clone()).collect();
+                let newer: Vec<_> =
+                    snapshot.events.range(last + 1..).map(|(_, event)| event.clone()).collect();
                 for event in newer {
                     last = event.sequence;
                     if event.is_about(&subject) {

@@ -47,13 +47,22 @@ pub fn choose(snapshot: &Snapshot, target: &ExecTarget) -> Result<Arc<Replica>, 
         .filter(|replica| replica.goal == Goal::Run)
         .filter(|replica| target.slot == 0 || replica.slot == target.slot);
     candidates.find(running).cloned().ok_or_else(|| {
-        let which = if target.slot == 0 { "no replica".to_owned() } else { format!("no replica {}", target.slot) };
-        Status::failed_precondition(format!("{which} of {} runs: `gantry why {}` says why", service.id, service.id))
+        let which =
+            if target.slot == 0 { "no replica".to_owned() } else { format!("no replica {}", target.slot) };
+        Status::failed_precondition(format!(
+            "{which} of {} runs: `gantry why {}` says why",
+            service.id, service.id
+        ))
     })
 }
 
 /// Asks the replica's agent to start the process.
-pub async fn open(relays: &Relays, snapshot: &Snapshot, replica: &Replica, target: ExecTarget) -> Result<Relay, Status> {
+pub async fn open(
+    relays: &Relays,
+    snapshot: &Snapshot,
+    replica: &Replica,
+    target: ExecTarget,
+) -> Result<Relay, Status> {
     let node = node_of(snapshot, replica)?;
     let start = target.start.ok_or_else(|| Status::invalid_argument("start is missing"))?;
     if start.command.is_empty() {

@@ -16,7 +16,7 @@ use super::admit::Resolved;
 use crate::session::Relays;
 
 /// A pull that makes no progress for this long has failed.
-const STALLED: Duration = Duration::from_secs(120);
+const STALLED: Duration = Duration::from_mins(2);
 
 /// How far to go for an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,9 @@ pub async fn resolve(
         let found = match resolve_one(relays, node, ask, progress).await {
             Ok(found) => found,
             Err(status) if status.code() == Code::NotFound && reach == Reach::Look => Resolved::default(),
-            Err(status) => return Err(Status::new(status.code(), format!("image {image}: {}", status.message()))),
+            Err(status) => {
+                return Err(Status::new(status.code(), format!("image {image}: {}", status.message())));
+            }
         };
         resolved.insert(image, found);
     }
@@ -71,7 +73,8 @@ fn ready_node(snapshot: &Snapshot) -> Result<&Node, Status> {
         match snapshot.node_statuses.get(&node.id).map(|status| status.problem()) {
             Some(None) => return Ok(node),
             Some(Some(problem)) => reasons.push(format!("{}: {problem}", node.name)),
-            None => reasons.push(format!("{}: its agent has not connected since the scheduler started", node.name)),
+            None => reasons
+                .push(format!("{}: its agent has not connected since the scheduler started", node.name)),
         }
     }
     Err(Status::unavailable(if reasons.is_empty() {

@@ -4,7 +4,7 @@
 //! oldest of the pieces at their heads goes first. With `follow` the past is merged the same way, then
 //! pieces are passed on as they come. A replica that cannot be reached is a warning, not an end.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gantry_api::cluster::v1::{StreamLogsRequest, StreamLogsResponse};
@@ -33,7 +33,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// Reads a request; what it names must exist.
-    pub fn read(snapshot: &Snapshot, request: StreamLogsRequest) -> Result<Self, Status> {
+    pub fn read(snapshot: &Snapshot, request: &StreamLogsRequest) -> Result<Self, Status> {
         let services = request
             .services
             .iter()
@@ -44,7 +44,8 @@ impl Wanted {
             .iter()
             .map(|id| find_replica(snapshot, id).map(|replica| replica.id.clone()))
             .collect::<Result<Vec<_>, _>>()?;
-        let wanted = Self { services, replicas, follow: request.follow, since: request.since, tail: request.tail };
+        let wanted =
+            Self { services, replicas, follow: request.follow, since: request.since, tail: request.tail };
         if wanted.services.is_empty() && wanted.replicas.is_empty() {
             return Err(Status::invalid_argument("name services or replicas"));
         }
@@ -105,18 +106,20 @@ fn time_of(piece: &StreamLogsResponse) -> (i64, i32) {
 
 /// What comes from now on, also from replicas that come later.
 async fn follow(replicas: &Replicas, wanted: &Wanted, answers: &Answers) {
-    let mut known: BTreeMap<ReplicaId, ()> = BTreeMap::new();
+    let mut known: BTreeSet<ReplicaId> = BTreeSet::new();
     let mut changes = replicas.state.subscribe();
     let began = wire::write_time(gantry_boot::now());
     loop {
         let snapshot = changes.borrow_and_update().clone();
         for replica in wanted.matching(&snapshot) {
-            let has_container = snapshot.status_of(&replica.id).is_some_and(|status| !status.container_id.is_empty());
-            if !has_container || known.insert(replica.id.clone(), ()).is_some() {
+            let has_container =
+                snapshot.status_of(&replica.id).is_some_and(|status| !status.container_id.is_empty());
+            if !has_container || !known.insert(replica.id.clone()) {
                 continue;
             }
             let (replicas, answers) = (replicas.clone(), answers.clone());
-            let wanted = Wanted { services: Vec::new(), replicas: Vec::new(), follow: true, since: None, tail: None };
+            let wanted =
+                Wanted { services: Vec::new(), replicas: Vec::new(), follow: true, since: None, tail: None };
             tokio::spawn(async move {
                 let snapshot = replicas.state.snapshot();
                 match Source::open(&replicas, &snapshot, &replica, &wanted, true, Some(began)).await {
@@ -187,7 +190,8 @@ impl Source {
                 Ok(Some(_)) => {}
                 Ok(None) => return None,
                 Err(status) => {
-                    let warning = StreamLogsResponse { warning: status.message().to_owned(), ..self.label.clone() };
+                    let warning =
+                        StreamLogsResponse { warning: status.message().to_owned(), ..self.label.clone() };
                     let _ = answers.send(Ok(warning)).await;
                     return None;
                 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use gantry_api::cluster::v1::replica_service_server::ReplicaService;
 use gantry_api::cluster::v1::{
-    ExecRequest, ExecResponse, ListReplicasRequest, ListReplicasResponse, StreamLogsRequest, StreamLogsResponse,
-    StreamStatsRequest, StreamStatsResponse,
+    ExecRequest, ExecResponse, ListReplicasRequest, ListReplicasResponse, StreamLogsRequest,
+    StreamLogsResponse, StreamStatsRequest, StreamStatsResponse,
 };
 use gantry_model::wire::View;
 use gantry_model::{Goal, Node, Replica, Snapshot};
@@ -37,24 +37,35 @@ impl Replicas {
 pub(super) fn node_of<'a>(snapshot: &'a Snapshot, replica: &Replica) -> Result<&'a Arc<Node>, Status> {
     let node = replica.node.as_ref().ok_or_else(|| {
         let reason = replica.pending.as_deref().unwrap_or("it is not placed yet");
-        Status::failed_precondition(format!("replica {} of {} has no container: {reason}", replica.slot, replica.service))
+        Status::failed_precondition(format!(
+            "replica {} of {} has no container: {reason}",
+            replica.slot, replica.service
+        ))
     })?;
     snapshot.nodes.get(node).ok_or_else(|| Status::internal(format!("node {node} is not on record")))
 }
 
 /// The replica of an id or of the unique start of one.
 pub(super) fn find_replica<'a>(snapshot: &'a Snapshot, id: &str) -> Result<&'a Arc<Replica>, Status> {
-    let mut matching = snapshot.replicas.values().filter(|replica| !id.is_empty() && replica.id.as_str().starts_with(id));
+    let mut matching =
+        snapshot.replicas.values().filter(|replica| !id.is_empty() && replica.id.as_str().starts_with(id));
     match (matching.next(), matching.next()) {
         (Some(replica), None) => Ok(replica),
-        (Some(_), Some(_)) => Err(Status::invalid_argument(format!("several replica ids begin with {id}: give more of it"))),
-        (None, _) => Err(Status::not_found(format!("there is no replica {id}: `gantry ps` shows those that are"))),
+        (Some(_), Some(_)) => {
+            Err(Status::invalid_argument(format!("several replica ids begin with {id}: give more of it")))
+        }
+        (None, _) => {
+            Err(Status::not_found(format!("there is no replica {id}: `gantry ps` shows those that are")))
+        }
     }
 }
 
 #[tonic::async_trait]
 impl ReplicaService for Replicas {
-    async fn list_replicas(&self, request: Request<ListReplicasRequest>) -> Result<Response<ListReplicasResponse>, Status> {
+    async fn list_replicas(
+        &self,
+        request: Request<ListReplicasRequest>,
+    ) -> Result<Response<ListReplicasResponse>, Status> {
         let ListReplicasRequest { stack, service } = request.into_inner();
         let snapshot = self.state.snapshot();
         let view = View(&snapshot);
@@ -62,16 +73,22 @@ impl ReplicaService for Replicas {
             let service = find_service(&snapshot, &service)?;
             return Ok(Response::new(ListReplicasResponse { replicas: view.replicas_of(&service.id) }));
         }
-        let services = snapshot.services.values().filter(|service| stack.is_empty() || service.id.stack().as_str() == stack);
+        let services = snapshot
+            .services
+            .values()
+            .filter(|service| stack.is_empty() || service.id.stack().as_str() == stack);
         let replicas = services.flat_map(|service| view.replicas_of(&service.id)).collect();
         Ok(Response::new(ListReplicasResponse { replicas }))
     }
 
     type StreamLogsStream = ReceiverStream<Result<StreamLogsResponse, Status>>;
 
-    async fn stream_logs(&self, request: Request<StreamLogsRequest>) -> Result<Response<Self::StreamLogsStream>, Status> {
+    async fn stream_logs(
+        &self,
+        request: Request<StreamLogsRequest>,
+    ) -> Result<Response<Self::StreamLogsStream>, Status> {
         let request = request.into_inner();
-        let wanted = logs::Wanted::read(&self.state.snapshot(), request)?;
+        let wanted = logs::Wanted::read(&self.state.snapshot(), &request)?;
         let (answers, stream) = mpsc::channel(QUEUE);
         let replicas = self.clone();
         tokio::spawn(async move { logs::stream(&replicas, wanted, &answers).await });
@@ -80,7 +97,10 @@ impl ReplicaService for Replicas {
 
     type ExecStream = ReceiverStream<Result<ExecResponse, Status>>;
 
-    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Self::ExecStream>, Status> {
+    async fn exec(
+        &self,
+        request: Request<Streaming<ExecRequest>>,
+    ) -> Result<Response<Self::ExecStream>, Status> {
         let mut incoming = request.into_inner();
         let target = exec::read_target(&mut incoming).await?;
         let snapshot = self.state.snapshot();
@@ -97,19 +117,25 @@ impl ReplicaService for Replicas {
 
     type StreamStatsStream = ReceiverStream<Result<StreamStatsResponse, Status>>;
 
-    async fn stream_stats(&self, request: Request<StreamStatsRequest>) -> Result<Response<Self::StreamStatsStream>, Status> {
+    async fn stream_stats(
+        &self,
+        request: Request<StreamStatsRequest>,
+    ) -> Result<Response<Self::StreamStatsStream>, Status> {
         let StreamStatsRequest { services, stack, once } = request.into_inner();
         let snapshot = self.state.snapshot();
         let mut wanted = Vec::new();
         for name in &services {
             wanted.push(find_service(&snapshot, name)?.id.clone());
         }
-        let of_stack = |service: &gantry_model::ServiceId| stack.is_empty() || service.stack().as_str() == stack;
+        let of_stack =
+            |service: &gantry_model::ServiceId| stack.is_empty() || service.stack().as_str() == stack;
         let replicas: Vec<_> = snapshot
             .replicas
             .values()
             .filter(|replica| replica.goal == Goal::Run && replica.node.is_some())
-            .filter(|replica| if wanted.is_empty() { of_stack(&replica.service) } else { wanted.contains(&replica.service) })
+            .filter(|replica| {
+                if wanted.is_empty() { of_stack(&replica.service) } else { wanted.contains(&replica.service) }
+            })
             .cloned()
             .collect();
         let (answers, stream) = mpsc::channel(QUEUE);

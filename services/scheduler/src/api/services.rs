@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use gantry_api::cluster::v1::service_service_server::ServiceService;
 use gantry_api::cluster::v1::{
-    ExplainServiceRequest, ExplainServiceResponse, GetServiceRequest, GetServiceResponse, ListServicesRequest,
-    ListServicesResponse, RemoveServiceRequest, RemoveServiceResponse, ReplicaExplanation, RestartServiceRequest,
-    RestartServiceResponse, ScaleServiceRequest, ScaleServiceResponse, StartServiceRequest, StartServiceResponse,
-    StopServiceRequest, StopServiceResponse,
+    ExplainServiceRequest, ExplainServiceResponse, GetServiceRequest, GetServiceResponse,
+    ListServicesRequest, ListServicesResponse, RemoveServiceRequest, RemoveServiceResponse,
+    ReplicaExplanation, RestartServiceRequest, RestartServiceResponse, ScaleServiceRequest,
+    ScaleServiceResponse, StartServiceRequest, StartServiceResponse, StopServiceRequest, StopServiceResponse,
 };
 use gantry_boot::{caller, now};
 use gantry_identity::Identity;
@@ -67,15 +67,24 @@ fn stored(snapshot: &Snapshot, service: Service, by: &Identity, reason: &str, wh
 
 #[tonic::async_trait]
 impl ServiceService for Services {
-    async fn list_services(&self, request: Request<ListServicesRequest>) -> Result<Response<ListServicesResponse>, Status> {
+    async fn list_services(
+        &self,
+        request: Request<ListServicesRequest>,
+    ) -> Result<Response<ListServicesResponse>, Status> {
         let stack = request.into_inner().stack;
         let snapshot = self.state.snapshot();
-        let of_stack = snapshot.services.values().filter(|service| stack.is_empty() || service.id.stack().as_str() == stack);
+        let of_stack = snapshot
+            .services
+            .values()
+            .filter(|service| stack.is_empty() || service.id.stack().as_str() == stack);
         let services = of_stack.map(|service| View(&snapshot).service(service)).collect();
         Ok(Response::new(ListServicesResponse { services }))
     }
 
-    async fn get_service(&self, request: Request<GetServiceRequest>) -> Result<Response<GetServiceResponse>, Status> {
+    async fn get_service(
+        &self,
+        request: Request<GetServiceRequest>,
+    ) -> Result<Response<GetServiceResponse>, Status> {
         let snapshot = self.state.snapshot();
         let service = find_service(&snapshot, &request.into_inner().name)?;
         let view = View(&snapshot);
@@ -83,11 +92,16 @@ impl ServiceService for Services {
         Ok(Response::new(GetServiceResponse { service, replicas }))
     }
 
-    async fn scale_service(&self, request: Request<ScaleServiceRequest>) -> Result<Response<ScaleServiceResponse>, Status> {
+    async fn scale_service(
+        &self,
+        request: Request<ScaleServiceRequest>,
+    ) -> Result<Response<ScaleServiceResponse>, Status> {
         let by = caller(&request)?.clone();
         let ScaleServiceRequest { name, replicas } = request.into_inner();
         if replicas > MAX_REPLICAS {
-            return Err(Status::invalid_argument(format!("{replicas} replicas are too many: at most {MAX_REPLICAS}")));
+            return Err(Status::invalid_argument(format!(
+                "{replicas} replicas are too many: at most {MAX_REPLICAS}"
+            )));
         }
         let mut previous = 0;
         self.change(&name, &by, "Scaled", |service| {
@@ -103,7 +117,10 @@ impl ServiceService for Services {
         Ok(Response::new(ScaleServiceResponse { previous }))
     }
 
-    async fn restart_service(&self, request: Request<RestartServiceRequest>) -> Result<Response<RestartServiceResponse>, Status> {
+    async fn restart_service(
+        &self,
+        request: Request<RestartServiceRequest>,
+    ) -> Result<Response<RestartServiceResponse>, Status> {
         let by = caller(&request)?.clone();
         self.change(&request.into_inner().name, &by, "RestartAsked", |service| {
             service.restart_sequence += 1;
@@ -114,7 +131,10 @@ impl ServiceService for Services {
         Ok(Response::new(RestartServiceResponse {}))
     }
 
-    async fn stop_service(&self, request: Request<StopServiceRequest>) -> Result<Response<StopServiceResponse>, Status> {
+    async fn stop_service(
+        &self,
+        request: Request<StopServiceRequest>,
+    ) -> Result<Response<StopServiceResponse>, Status> {
         let by = caller(&request)?.clone();
         self.change(&request.into_inner().name, &by, "Stopped", |service| {
             let was = std::mem::replace(&mut service.stopped, true);
@@ -124,7 +144,10 @@ impl ServiceService for Services {
         Ok(Response::new(StopServiceResponse {}))
     }
 
-    async fn start_service(&self, request: Request<StartServiceRequest>) -> Result<Response<StartServiceResponse>, Status> {
+    async fn start_service(
+        &self,
+        request: Request<StartServiceRequest>,
+    ) -> Result<Response<StartServiceResponse>, Status> {
         let by = caller(&request)?.clone();
         self.change(&request.into_inner().name, &by, "Started", |service| {
             let was = std::mem::replace(&mut service.stopped, false);
@@ -134,7 +157,10 @@ impl ServiceService for Services {
         Ok(Response::new(StartServiceResponse {}))
     }
 
-    async fn remove_service(&self, request: Request<RemoveServiceRequest>) -> Result<Response<RemoveServiceResponse>, Status> {
+    async fn remove_service(
+        &self,
+        request: Request<RemoveServiceRequest>,
+    ) -> Result<Response<RemoveServiceResponse>, Status> {
         let by = caller(&request)?.clone();
         let name = request.into_inner().name;
         self.state
@@ -150,7 +176,9 @@ impl ServiceService for Services {
                     .collect();
                 if !users.is_empty() {
                     let users = users.join(", ");
-                    return Err(Refused(Status::failed_precondition(format!("{users} depends on {name}: remove it first"))));
+                    return Err(Refused(Status::failed_precondition(format!(
+                        "{users} depends on {name}: remove it first"
+                    ))));
                 }
                 if service.removing {
                     return Ok((Vec::new(), ()));
@@ -163,7 +191,10 @@ impl ServiceService for Services {
         Ok(Response::new(RemoveServiceResponse {}))
     }
 
-    async fn explain_service(&self, request: Request<ExplainServiceRequest>) -> Result<Response<ExplainServiceResponse>, Status> {
+    async fn explain_service(
+        &self,
+        request: Request<ExplainServiceRequest>,
+    ) -> Result<Response<ExplainServiceResponse>, Status> {
         let snapshot = self.state.snapshot();
         let service = find_service(&snapshot, &request.into_inner().name)?;
         let view = View(&snapshot);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use gantry_api::cluster::v1::stack_service_server::StackService;
 use gantry_api::cluster::v1::{
-    ApplyProgress, ApplyStackRequest, ApplyStackResponse, GetStackRequest, GetStackResponse, ListStacksRequest,
-    ListStacksResponse, PlanStackRequest, PlanStackResponse, RemoveStackRequest, RemoveStackResponse,
-    WatchStackRequest, WatchStackResponse, apply_stack_response,
+    ApplyProgress, ApplyStackRequest, ApplyStackResponse, GetStackRequest, GetStackResponse,
+    ListStacksRequest, ListStacksResponse, PlanStackRequest, PlanStackResponse, RemoveStackRequest,
+    RemoveStackResponse, WatchStackRequest, WatchStackResponse, apply_stack_response,
 };
 use gantry_boot::{caller, now, random_id};
 use gantry_identity::Identity;
@@ -55,7 +55,8 @@ impl Stacks {
         let unknown = std::collections::BTreeMap::new();
         let asked = Asked { spec, force, by, images: &unknown, incarnation: &incarnation, now: now() };
         admit(&self.state.snapshot(), &asked)?;
-        let images = images::resolve(&self.state.snapshot(), &self.relays, spec, Reach::Pull, Some(progress)).await?;
+        let images =
+            images::resolve(&self.state.snapshot(), &self.relays, spec, Reach::Pull, Some(progress)).await?;
         let committed = self
             .state
             .commit(|snapshot| {
@@ -87,12 +88,16 @@ fn find<'a>(snapshot: &'a Snapshot, name: &StackName) -> Result<&'a Arc<Stack>, 
 
 #[tonic::async_trait]
 impl StackService for Stacks {
-    async fn plan_stack(&self, request: Request<PlanStackRequest>) -> Result<Response<PlanStackResponse>, Status> {
+    async fn plan_stack(
+        &self,
+        request: Request<PlanStackRequest>,
+    ) -> Result<Response<PlanStackResponse>, Status> {
         let by = caller(&request)?.clone();
         let spec = read_spec(request.into_inner().spec)?;
         let snapshot = self.state.snapshot();
         let images = images::resolve(&snapshot, &self.relays, &spec, Reach::Look, None).await?;
-        let asked = Asked { spec: &spec, force: false, by: &by, images: &images, incarnation: "plan", now: now() };
+        let asked =
+            Asked { spec: &spec, force: false, by: &by, images: &images, incarnation: "plan", now: now() };
         let Admission { planned: mut changes, .. } = admit(&snapshot, &asked)?;
         for (image, _) in images.iter().filter(|(_, found)| found.digest.is_none()) {
             let users = spec.services.iter().filter(|(_, service)| service.container.image == *image);
@@ -106,7 +111,10 @@ impl StackService for Stacks {
 
     type ApplyStackStream = ReceiverStream<Result<ApplyStackResponse, Status>>;
 
-    async fn apply_stack(&self, request: Request<ApplyStackRequest>) -> Result<Response<Self::ApplyStackStream>, Status> {
+    async fn apply_stack(
+        &self,
+        request: Request<ApplyStackRequest>,
+    ) -> Result<Response<Self::ApplyStackStream>, Status> {
         use apply_stack_response::Message;
         let by = caller(&request)?.clone();
         let request = request.into_inner();
@@ -133,19 +141,28 @@ impl StackService for Stacks {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
-    async fn get_stack(&self, request: Request<GetStackRequest>) -> Result<Response<GetStackResponse>, Status> {
+    async fn get_stack(
+        &self,
+        request: Request<GetStackRequest>,
+    ) -> Result<Response<GetStackResponse>, Status> {
         let snapshot = self.state.snapshot();
         let stack = find(&snapshot, &read_name(&request.into_inner().name)?)?;
         Ok(Response::new(GetStackResponse { stack: Some(View(&snapshot).stack(stack)) }))
     }
 
-    async fn list_stacks(&self, _: Request<ListStacksRequest>) -> Result<Response<ListStacksResponse>, Status> {
+    async fn list_stacks(
+        &self,
+        _: Request<ListStacksRequest>,
+    ) -> Result<Response<ListStacksResponse>, Status> {
         let snapshot = self.state.snapshot();
         let stacks = snapshot.stacks.values().map(|stack| View(&snapshot).stack(stack)).collect();
         Ok(Response::new(ListStacksResponse { stacks }))
     }
 
-    async fn remove_stack(&self, request: Request<RemoveStackRequest>) -> Result<Response<RemoveStackResponse>, Status> {
+    async fn remove_stack(
+        &self,
+        request: Request<RemoveStackRequest>,
+    ) -> Result<Response<RemoveStackResponse>, Status> {
         let by = caller(&request)?.clone();
         let request = request.into_inner();
         let name = read_name(&request.name)?;
@@ -161,7 +178,10 @@ impl StackService for Stacks {
 
     type WatchStackStream = ReceiverStream<Result<WatchStackResponse, Status>>;
 
-    async fn watch_stack(&self, request: Request<WatchStackRequest>) -> Result<Response<Self::WatchStackStream>, Status> {
+    async fn watch_stack(
+        &self,
+        request: Request<WatchStackRequest>,
+    ) -> Result<Response<Self::WatchStackStream>, Status> {
         let name = read_name(&request.into_inner().name)?;
         find(&self.state.snapshot(), &name)?;
         let (answers, stream) = mpsc::channel(QUEUE);

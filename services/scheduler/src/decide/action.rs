@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_model::{
-    Change, Drain, Goal, Key, Network, NodeId, NodeSegment, Outcome, Record, Replica, ReplicaId, ServiceId, Severity,
-    Snapshot, StackName, Timestamp, Volume,
+    Change, Drain, Goal, Key, Network, NodeId, NodeSegment, Outcome, Record, Replica, ReplicaId, ServiceId,
+    Severity, Snapshot, StackName, Timestamp, Volume,
 };
 
 /// An address is not given away again before caches of names have forgotten it and requests to it
@@ -93,7 +93,9 @@ impl Action {
                 record.goal = record.goal.max(Goal::Drain);
                 record.drain = Some(Drain { since: now, revision: snapshot.revision + 1 });
             }),
-            Self::Stop { replica, .. } => change_replica(snapshot, replica, |record| record.goal = Goal::Stop),
+            Self::Stop { replica, .. } => {
+                change_replica(snapshot, replica, |record| record.goal = Goal::Stop)
+            }
             Self::Forget { replica } => forget(snapshot, replica, now),
             Self::Restart { replica, sequence } => change_replica(snapshot, replica, |record| {
                 record.restart_sequence = *sequence;
@@ -115,16 +117,21 @@ impl Action {
             }
             Self::ForgetService { service } => {
                 let of_service = snapshot.revisions.keys().filter(|(of, _)| of == service);
-                let mut changes: Vec<_> =
-                    of_service.map(|(of, number)| Change::Delete(Key::Revision(of.clone(), *number))).collect();
+                let mut changes: Vec<_> = of_service
+                    .map(|(of, number)| Change::Delete(Key::Revision(of.clone(), *number)))
+                    .collect();
                 changes.push(Change::Delete(Key::Service(service.clone())));
                 changes
             }
-            Self::ForgetNetwork { stack, key } => vec![Change::Delete(Key::Network(stack.clone(), key.clone()))],
+            Self::ForgetNetwork { stack, key } => {
+                vec![Change::Delete(Key::Network(stack.clone(), key.clone()))]
+            }
             Self::RemoveVolume { stack, key } => {
                 change_volume(snapshot, stack, key, |volume| volume.removing = true)
             }
-            Self::ForgetVolume { stack, key } => vec![Change::Delete(Key::Volume(stack.clone(), key.clone()))],
+            Self::ForgetVolume { stack, key } => {
+                vec![Change::Delete(Key::Volume(stack.clone(), key.clone()))]
+            }
             Self::ForgetStack { stack } => vec![Change::Delete(Key::Stack(stack.clone()))],
         }
     }
@@ -162,11 +169,13 @@ impl Action {
                         let name = after.nodes.get(node).map_or(node.as_str(), |node| node.name.as_str());
                         format!("replica {slot} placed on {name}: {why}")
                     }
-                    Self::Wait { reason, .. } => format!("replica {slot} waits: {reason}"),
+                    Self::Wait { reason, .. } => format!("replica {slot}: {reason}"),
                     Self::Drain { why, .. } => format!("replica {slot} gets no new work: {why}"),
                     Self::Stop { why, .. } => format!("replica {slot} is stopped: {why}"),
                     Self::Restart { .. } => format!("replica {slot} is restarted, as asked"),
-                    Self::Complete { outcome, .. } => format!("replica {slot} ended with exit code {}", outcome.exit_code),
+                    Self::Complete { outcome, .. } => {
+                        format!("replica {slot} ended with exit code {}", outcome.exit_code)
+                    }
                     _ => message,
                 };
                 Some((severity, record.service.to_string(), Some(replica.clone()), message))
@@ -186,11 +195,17 @@ impl fmt::Display for Action {
             Self::Forget { replica } => write!(f, "forget {replica}: its container is gone"),
             Self::Restart { replica, .. } => write!(f, "restart {replica}, as asked"),
             Self::BeginBatch { service } => write!(f, "update the next replicas of {service}"),
-            Self::Complete { replica, outcome } => write!(f, "{replica} ended with exit code {}", outcome.exit_code),
+            Self::Complete { replica, outcome } => {
+                write!(f, "{replica} ended with exit code {}", outcome.exit_code)
+            }
             Self::ForgetRevision { service, number } => write!(f, "forget revision {number} of {service}"),
             Self::ForgetService { service } => write!(f, "{service} is gone"),
-            Self::ForgetNetwork { stack, key } => write!(f, "forget the network {stack}/{key}: nothing uses it"),
-            Self::RemoveVolume { stack, key } => write!(f, "remove the volume {stack}/{key} and what is in it"),
+            Self::ForgetNetwork { stack, key } => {
+                write!(f, "forget the network {stack}/{key}: nothing uses it")
+            }
+            Self::RemoveVolume { stack, key } => {
+                write!(f, "remove the volume {stack}/{key} and what is in it")
+            }
             Self::ForgetVolume { stack, key } => write!(f, "forget the volume {stack}/{key}"),
             Self::ForgetStack { stack } => write!(f, "the stack {stack} is gone"),
         }
@@ -244,7 +259,10 @@ fn place(
     // The volume's node is recorded together with the first assignment (invariant 9).
     let template = snapshot.revision_of(replica).map(|revision| &revision.template);
     for key in template.into_iter().flat_map(super::filter::volume_keys) {
-        let unplaced = snapshot.volumes.get(&(stack.clone(), key.to_owned())).is_some_and(|volume| volume.node.is_none());
+        let unplaced = snapshot
+            .volumes
+            .get(&(stack.clone(), key.to_owned()))
+            .is_some_and(|volume| volume.node.is_none());
         if unplaced {
             changes.extend(change_volume(snapshot, stack, key, |volume| volume.node = Some(node.clone())));
         }
@@ -277,14 +295,24 @@ fn change_replica(snapshot: &Snapshot, id: &ReplicaId, change: impl FnOnce(&mut 
     vec![Change::Put(Record::Replica(Arc::new(replica)))]
 }
 
-fn change_network(snapshot: &Snapshot, stack: &StackName, key: &str, change: impl FnOnce(&mut Network)) -> Vec<Change> {
+fn change_network(
+    snapshot: &Snapshot,
+    stack: &StackName,
+    key: &str,
+    change: impl FnOnce(&mut Network),
+) -> Vec<Change> {
     let Some(network) = snapshot.networks.get(&(stack.clone(), key.to_owned())) else { return Vec::new() };
     let mut network = network.as_ref().clone();
     change(&mut network);
     vec![Change::Put(Record::Network(Arc::new(network)))]
 }
 
-fn change_volume(snapshot: &Snapshot, stack: &StackName, key: &str, change: impl FnOnce(&mut Volume)) -> Vec<Change> {
+fn change_volume(
+    snapshot: &Snapshot,
+    stack: &StackName,
+    key: &str,
+    change: impl FnOnce(&mut Volume),
+) -> Vec<Change> {
     let Some(volume) = snapshot.volumes.get(&(stack.clone(), key.to_owned())) else { return Vec::new() };
     let mut volume = volume.as_ref().clone();
     change(&mut volume);

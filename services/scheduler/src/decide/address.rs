@@ -35,7 +35,10 @@ pub fn allocate(network: &Network, used: &HashSet<Ipv4Addr>, now: Timestamp) -> 
         .map(|step| 1 + (network.cursor + step) % usable)
         .map(|offset| Ipv4Addr::from(first + offset))
         .find(|address| !used.contains(address) && !resting.contains(address))
-        .ok_or_else(|| Exhausted { what: format!("the network {}/{}", network.stack, network.key), range: network.subnet })
+        .ok_or_else(|| Exhausted {
+            what: format!("the network {}/{}", network.stack, network.key),
+            range: network.subnet,
+        })
 }
 
 /// What a node gets of a network when its first replica joins it.
@@ -83,10 +86,16 @@ impl Pool<'_> {
             .ok_or_else(|| Exhausted { what: "the cluster's pool".to_owned(), range: cluster.pool })
     }
 
-    /// The lowest free network number. Numbers begin at 2^20, out of the way of Swarm and flannel.
+    /// A free network number. Numbers begin at 2^20, out of the way of Swarm and flannel, and every
+    /// cluster begins somewhere else, so that two of them fit on one host.
     pub fn next_vni(&self, taken: &[u32]) -> u32 {
-        let used: HashSet<u32> = self.0.networks.values().map(|network| network.vni).chain(taken.iter().copied()).collect();
-        (1 << 20..1 << 24).find(|vni| !used.contains(vni)).unwrap_or(1 << 20)
+        const FIRST: u32 = 1 << 20;
+        const COUNT: u32 = (1 << 24) - FIRST;
+        let used: HashSet<u32> =
+            self.0.networks.values().map(|network| network.vni).chain(taken.iter().copied()).collect();
+        let start = self.0.cluster.id.number() % COUNT;
+        let mut candidates = (0..COUNT).map(|step| FIRST + (start + step) % COUNT);
+        candidates.find(|vni| !used.contains(vni)).unwrap_or(FIRST)
     }
 }
 

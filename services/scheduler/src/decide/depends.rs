@@ -27,9 +27,9 @@ fn unmet_condition(snapshot: &Snapshot, target: &Service, condition: Condition) 
         }
         Condition::Healthy => {
             let healthy = live.any(|replica| {
-                snapshot.status_of(&replica.id).is_some_and(|status| {
-                    status.phase == Phase::Running && status.health == Health::Healthy
-                })
+                snapshot
+                    .status_of(&replica.id)
+                    .is_some_and(|status| status.phase == Phase::Running && status.health == Health::Healthy)
             });
             (!healthy).then(|| format!("{name} to be healthy"))
         }

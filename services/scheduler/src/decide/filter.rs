@@ -28,11 +28,7 @@ pub const FILTERS: [fn(&Context<'_>, &Node) -> Fit; 4] = [is_ready, has_volumes,
 
 /// The first reason why `node` cannot take it.
 pub fn fit(context: &Context<'_>, node: &Node) -> Fit {
-    FILTERS
-        .iter()
-        .map(|filter| filter(context, node))
-        .find(|fit| *fit != Fit::Yes)
-        .unwrap_or(Fit::Yes)
+    FILTERS.iter().map(|filter| filter(context, node)).find(|fit| *fit != Fit::Yes).unwrap_or(Fit::Yes)
 }
 
 fn is_ready(context: &Context<'_>, node: &Node) -> Fit {
@@ -53,7 +49,9 @@ pub fn volume_keys(template: &Template) -> impl Iterator<Item = &str> {
 /// A replica runs where its volumes are.
 fn has_volumes(context: &Context<'_>, node: &Node) -> Fit {
     for key in volume_keys(context.template) {
-        let Some(volume) = context.snapshot.volumes.get(&(context.service.id.stack().clone(), key.to_owned())) else {
+        let Some(volume) =
+            context.snapshot.volumes.get(&(context.service.id.stack().clone(), key.to_owned()))
+        else {
             return Fit::No(format!("the volume {key} is not there"));
         };
         if volume.removing {
@@ -69,7 +67,8 @@ fn has_volumes(context: &Context<'_>, node: &Node) -> Fit {
 /// No two containers listen on one port of a node.
 fn has_ports(context: &Context<'_>, node: &Node) -> Fit {
     for port in context.template.ports.iter().filter(|port| port.published.is_some()) {
-        let holder = context.snapshot.replicas_on(&node.id).find(|replica| holds(context.snapshot, replica, port));
+        let holder =
+            context.snapshot.replicas_on(&node.id).find(|replica| holds(context.snapshot, replica, port));
         if let Some(holder) = holder {
             let published = port.published.unwrap_or_default();
             return Fit::No(format!(
@@ -82,9 +81,9 @@ fn has_ports(context: &Context<'_>, node: &Node) -> Fit {
 }
 
 fn holds(snapshot: &Snapshot, replica: &Arc<Replica>, port: &Port) -> bool {
-    snapshot.revision_of(replica).is_some_and(|revision| {
-        revision.template.ports.iter().any(|held| collide(held, port))
-    })
+    snapshot
+        .revision_of(replica)
+        .is_some_and(|revision| revision.template.ports.iter().any(|held| collide(held, port)))
 }
 
 /// Whether two ports cannot be listened on at the same time.

@@ -72,7 +72,11 @@ fn forget_networks(plan: &mut Plan) {
             !plan.working.services_of(stack).any(|service| {
                 let asked = !service.removing
                     && network_keys(&service.spec.template(None)).iter().any(|used| used == key);
-                asked || plan.working.replicas_of(&service.id).any(|replica| replica.addresses.contains_key(key))
+                asked
+                    || plan
+                        .working
+                        .replicas_of(&service.id)
+                        .any(|replica| replica.addresses.contains_key(key))
             })
         })
         .cloned()

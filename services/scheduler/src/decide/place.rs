@@ -102,7 +102,8 @@ pub fn explain(snapshot: &Snapshot, replica: &Replica) -> Vec<String> {
     if replica.node.is_some() {
         return Vec::new();
     }
-    let (Some(service), Some(revision)) = (snapshot.services.get(&replica.service), snapshot.revision_of(replica))
+    let (Some(service), Some(revision)) =
+        (snapshot.services.get(&replica.service), snapshot.revision_of(replica))
     else {
         return vec!["its service is not known".to_owned()];
     };
@@ -120,7 +121,7 @@ pub fn explain(snapshot: &Snapshot, replica: &Replica) -> Vec<String> {
             *reasons.entry(reason).or_default() += 1;
         }
     }
-    let total = snapshot.nodes.len();
+    let total = snapshot.nodes.size();
     if total == 0 {
         return vec!["the cluster has no nodes".to_owned()];
     }
@@ -139,7 +140,12 @@ pub fn network_keys(template: &Template) -> Vec<String> {
 }
 
 /// An address on the network, and the node's own part of it if the node had none yet.
-fn join(plan: &mut Plan, stack: &StackName, key: &str, node: &NodeId) -> Result<(Option<NodeSegment>, Ipv4Addr), String> {
+fn join(
+    plan: &mut Plan,
+    stack: &StackName,
+    key: &str,
+    node: &NodeId,
+) -> Result<(Option<NodeSegment>, Ipv4Addr), String> {
     let id = (stack.clone(), key.to_owned());
     let Some(mut network) = plan.working.networks.get(&id).map(|network| network.as_ref().clone()) else {
         return Err(format!("the network {key} is not there"));

@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use gantry_model::{Change, Event, Goal, Replica, ReplicaId, Service, ServiceId, Severity, Snapshot, StackName, Timestamp};
+use gantry_model::{
+    Change, Event, Goal, Replica, ReplicaId, Service, ServiceId, Severity, Snapshot, StackName, Timestamp,
+};
 
 use super::action::Action;
 
@@ -22,7 +24,13 @@ pub struct Plan {
 impl Plan {
     /// Nothing decided yet.
     pub fn new(snapshot: &Snapshot, now: Timestamp) -> Self {
-        Self { working: snapshot.clone(), now, actions: Vec::new(), changes: Vec::new(), used: BTreeMap::new() }
+        Self {
+            working: snapshot.clone(),
+            now,
+            actions: Vec::new(),
+            changes: Vec::new(),
+            used: BTreeMap::new(),
+        }
     }
 
     /// Decides on `action`.
@@ -37,7 +45,14 @@ impl Plan {
     }
 
     /// Leaves an event.
-    pub fn event(&mut self, severity: Severity, subject: &str, replica: Option<ReplicaId>, reason: &str, message: String) {
+    pub fn event(
+        &mut self,
+        severity: Severity,
+        subject: &str,
+        replica: Option<ReplicaId>,
+        reason: &str,
+        message: String,
+    ) {
         for change in record_event(&self.working, self.now, severity, subject, replica, reason, message) {
             self.change(change);
         }
@@ -76,7 +91,9 @@ impl Plan {
             let (stack, key) = network;
             let mut used = HashSet::new();
             for service in working.services_of(stack) {
-                used.extend(working.replicas_of(&service.id).filter_map(|replica| replica.addresses.get(key)));
+                used.extend(
+                    working.replicas_of(&service.id).filter_map(|replica| replica.addresses.get(key)),
+                );
             }
             if let Some(record) = working.networks.get(network) {
                 used.extend(record.nodes.values().map(|segment| segment.gateway));
@@ -107,7 +124,7 @@ pub fn record_event(
         message,
     };
     let mut changes = vec![Change::Put(gantry_model::Record::Event(Arc::new(event)))];
-    if let Some((oldest, _)) = snapshot.events.get_min()
+    if let Some((oldest, _)) = snapshot.events.first()
         && sequence - oldest >= Event::KEPT
     {
         changes.push(Change::Delete(gantry_model::Key::Event(*oldest)));

@@ -8,7 +8,8 @@ use super::plan::Plan;
 /// Restarts as many replicas at a time as the service's `update_config` allows.
 pub fn restart(plan: &mut Plan) {
     for service in plan.services() {
-        let live: Vec<_> = plan.live(&service.id).into_iter().filter(|replica| replica.node.is_some()).collect();
+        let live: Vec<_> =
+            plan.live(&service.id).into_iter().filter(|replica| replica.node.is_some()).collect();
         let asked = |replica: &Replica| replica.restart_sequence == service.restart_sequence;
         let mut waiting: Vec<_> = live.iter().filter(|replica| !asked(replica)).collect();
         if waiting.is_empty() {

@@ -59,7 +59,9 @@ fn names(snapshot: &Snapshot, (stack, key): &(StackName, String)) -> Vec<Name> {
     for service in snapshot.services_of(stack) {
         let name = service.id.name().to_lowercase();
         for replica in snapshot.replicas_of(&service.id) {
-            let Some(address) = replica.addresses.get(key).filter(|_| replica.goal == Goal::Run) else { continue };
+            let Some(address) = replica.addresses.get(key).filter(|_| replica.goal == Goal::Run) else {
+                continue;
+            };
             let aliases = snapshot.revision_of(replica).into_iter().flat_map(|revision| {
                 let joined = revision.template.networks.iter().filter(|network| network.network == *key);
                 joined.flat_map(|network| network.aliases.iter().map(|alias| alias.to_lowercase()))
@@ -71,7 +73,8 @@ fn names(snapshot: &Snapshot, (stack, key): &(StackName, String)) -> Vec<Name> {
                     addresses.insert(*address);
                 }
             }
-            let running = snapshot.status_of(&replica.id).is_some_and(|status| status.phase == Phase::Running);
+            let running =
+                snapshot.status_of(&replica.id).is_some_and(|status| status.phase == Phase::Running);
             for known in [format!("tasks.{name}"), format!("tasks.{name}.{stack}")] {
                 let addresses = all.entry(known).or_default();
                 if running {

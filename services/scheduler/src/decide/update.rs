@@ -27,9 +27,9 @@ fn finish_slots(plan: &mut Plan, service: &Service) {
     let is_new = |replica: &Replica| replica.revision == service.revision;
     for old in live.iter().filter(|replica| !is_new(replica)) {
         let successor = live.iter().find(|other| other.slot == old.slot && is_new(other));
-        let superseded = live.iter().any(|other| {
-            other.slot == old.slot && other.revision < old.revision && !plan.is_settled(old)
-        });
+        let superseded = live
+            .iter()
+            .any(|other| other.slot == old.slot && other.revision < old.revision && !plan.is_settled(old));
         if successor.is_some_and(|successor| plan.is_settled(successor)) {
             let why = format!("its successor of revision {} is ready", service.revision);
             plan.push(Action::Drain { replica: old.id.clone(), why });
@@ -96,11 +96,16 @@ fn begin_slots(plan: &mut Plan, service: &Arc<Service>) {
 /// Which comes first, as asked or as ports and volumes allow.
 pub fn order(service: &Service, template: &Template) -> UpdateOrder {
     let fixed_port = template.ports.iter().any(|port| port.published.is_some());
-    let named_volume = template.container.mounts.iter().any(|mount| {
-        matches!(&mount.source, MountSource::Volume { name: Some(_), .. }) && !mount.read_only
-    });
+    let named_volume =
+        template.container.mounts.iter().any(|mount| {
+            matches!(&mount.source, MountSource::Volume { name: Some(_), .. }) && !mount.read_only
+        });
     if fixed_port || service.spec.restart().runs_once() {
         return UpdateOrder::StopFirst;
     }
-    service.spec.update.order.unwrap_or(if named_volume { UpdateOrder::StopFirst } else { UpdateOrder::StartFirst })
+    service.spec.update.order.unwrap_or(if named_volume {
+        UpdateOrder::StopFirst
+    } else {
+        UpdateOrder::StartFirst
+    })
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use gantry_api::node::v1::session_request::Message as FromAgent;
 use gantry_api::node::v1::session_response::Message as ToAgent;
 use gantry_api::node::v1::session_service_server::SessionService;
-use gantry_api::node::v1::{Heartbeat, Hello, Ping, SessionRequest, SessionResponse, StatusReport, VolumeRemoved};
+use gantry_api::node::v1::{
+    Heartbeat, Hello, Ping, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
+};
 use gantry_boot::{caller, now};
 use gantry_model::{Change, Key, Node, NodeId, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire};
 use tokio::sync::{mpsc, watch};
@@ -76,8 +78,8 @@ impl SessionService for Agents {
 
 /// Stores the node's record if it is new or changed.
 async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status> {
-    let agent_port = u16::try_from(hello.agent_port)
-        .map_err(|_| Status::invalid_argument("agent_port is above 65535"))?;
+    let agent_port =
+        u16::try_from(hello.agent_port).map_err(|_| Status::invalid_argument("agent_port is above 65535"))?;
     // An agent whose engine does not answer cannot describe its host.
     let host = hello.host.map(wire::read_host);
     state
@@ -99,7 +101,15 @@ async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status
             if known.is_none() {
                 let subject = format!("node:{}", hello.name);
                 let message = format!("node {} joined", hello.name);
-                changes.extend(record_event(snapshot, now(), Severity::Normal, &subject, None, "Joined", message));
+                changes.extend(record_event(
+                    snapshot,
+                    now(),
+                    Severity::Normal,
+                    &subject,
+                    None,
+                    "Joined",
+                    message,
+                ));
             }
             Ok((changes, ()))
         })
@@ -190,12 +200,16 @@ impl Session {
 
     fn note(&self, change: impl FnOnce(&mut NodeStatus)) {
         self.state.observe(|snapshot| {
-            let mut status = snapshot.node_statuses.get(&self.node).map(|status| status.as_ref().clone()).unwrap_or_default();
+            let mut status = snapshot
+                .node_statuses
+                .get(&self.node)
+                .map(|status| status.as_ref().clone())
+                .unwrap_or_default();
             let before = status.clone();
             change(&mut status);
             let changed = status != before;
             if changed {
-                snapshot.node_statuses.insert(self.node.clone(), Arc::new(status));
+                snapshot.node_statuses.insert_mut(self.node.clone(), Arc::new(status));
             }
             changed
         });
@@ -224,14 +238,16 @@ impl Session {
                     .filter(|id| !seen.iter().any(|(known, _)| known == id))
                     .collect();
                 for id in gone {
-                    changed |= snapshot.statuses.remove(&id).is_some();
+                    changed |= snapshot.statuses.remove_mut(&id);
                 }
             }
             for (id, status) in seen {
-                let placed_here =
-                    snapshot.replicas.get(&id).is_some_and(|replica| replica.node.as_ref() == Some(&self.node));
+                let placed_here = snapshot
+                    .replicas
+                    .get(&id)
+                    .is_some_and(|replica| replica.node.as_ref() == Some(&self.node));
                 if placed_here && snapshot.status_of(&id) != Some(&status) {
-                    snapshot.statuses.insert(id, Arc::new(status));
+                    snapshot.statuses.insert_mut(id, Arc::new(status));
                     changed = true;
                 }
             }
@@ -253,7 +269,15 @@ impl Session {
                 let subject = volume.stack.to_string();
                 let changes = if removed.error.is_empty() {
                     let message = format!("the volume {} and what was in it are gone", volume.name);
-                    let mut changes = record_event(snapshot, now(), Severity::Normal, &subject, None, "VolumeRemoved", message);
+                    let mut changes = record_event(
+                        snapshot,
+                        now(),
+                        Severity::Normal,
+                        &subject,
+                        None,
+                        "VolumeRemoved",
+                        message,
+                    );
                     changes.push(Change::Delete(Key::Volume(volume.stack.clone(), volume.key.clone())));
                     changes
                 } else {
@@ -264,7 +288,10 @@ impl Session {
             })
             .await;
         if let Err(error) = done {
-            tracing::error!(error = gantry_boot::chain(&error), "cannot store that a volume is gone; the agent will say it again");
+            tracing::error!(
+                error = gantry_boot::chain(&error),
+                "cannot store that a volume is gone; the agent will say it again"
+            );
         }
     }
 }

@@ -49,7 +49,8 @@ fn assignment(snapshot: &Snapshot, replica: &Replica) -> Option<Assignment> {
     let mut container = template.container.clone();
     for mount in &mut container.mounts {
         if let MountSource::Volume { name: Some(key), .. } = &mut mount.source {
-            *key = snapshot.volumes.get(&(stack.clone(), key.clone()))?.name.clone();
+            let name = &snapshot.volumes.get(&(stack.clone(), key.clone()))?.name;
+            key.clone_from(name);
         }
     }
     container.restart = container.restart.or(Some(gantry_model::RestartPolicy::UnlessStopped));
@@ -112,7 +113,9 @@ fn labels(snapshot: &Snapshot, replica: &Replica) -> BTreeMap<String, String> {
 fn segments(snapshot: &Snapshot, node: &NodeId) -> Vec<Segment> {
     let used: BTreeSet<(StackName, String)> = snapshot
         .replicas_on(node)
-        .flat_map(|replica| replica.addresses.keys().map(|key| (replica.service.stack().clone(), key.clone())))
+        .flat_map(|replica| {
+            replica.addresses.keys().map(|key| (replica.service.stack().clone(), key.clone()))
+        })
         .collect();
     used.iter().filter_map(|id| segment(snapshot, snapshot.networks.get(id)?, node)).collect()
 }
@@ -137,7 +140,8 @@ fn segment(snapshot: &Snapshot, network: &Network, node: &NodeId) -> Option<Segm
 }
 
 fn volumes(snapshot: &Snapshot, node: &NodeId) -> Vec<VolumeUse> {
-    let of_node = snapshot.volumes.values().filter(|volume| volume.node.as_ref() == Some(node) && !volume.removing);
+    let of_node =
+        snapshot.volumes.values().filter(|volume| volume.node.as_ref() == Some(node) && !volume.removing);
     of_node
         .map(|volume| {
             let mut labels = volume.labels.clone();
@@ -186,7 +190,9 @@ mod tests {
         let node = NodeId::new("n1").unwrap();
         let mut told = Told::default();
         let first = told.next(&world.snapshot, &node).unwrap();
-        assert!(first.full && first.upserts.len() == 1 && first.segments.len() == 1 && first.volumes.len() == 1);
+        assert!(
+            first.full && first.upserts.len() == 1 && first.segments.len() == 1 && first.volumes.len() == 1
+        );
         assert!(told.next(&world.snapshot, &node).is_none());
 
         world.change_service("shop/db", |service| service.replicas = 0);

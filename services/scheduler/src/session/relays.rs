@@ -79,7 +79,8 @@ impl Relays {
 
     /// Asks the agent of `node` for a stream.
     pub async fn open(&self, node: &NodeId, name: &str, want: open_relay::Want) -> Result<Relay, Status> {
-        let unreachable = || Status::unavailable(format!("node {name} cannot be reached: its agent is not connected"));
+        let unreachable =
+            || Status::unavailable(format!("node {name} cannot be reached: its agent is not connected"));
         let relay_id = random_id(26);
         let (answer, opened) = oneshot::channel();
         let outbox = {
@@ -105,7 +106,10 @@ impl Relays {
 impl RelayService for Relays {
     type RelayStream = ReceiverStream<Result<RelayResponse, Status>>;
 
-    async fn relay(&self, request: Request<Streaming<RelayRequest>>) -> Result<Response<Self::RelayStream>, Status> {
+    async fn relay(
+        &self,
+        request: Request<Streaming<RelayRequest>>,
+    ) -> Result<Response<Self::RelayStream>, Status> {
         let node = caller(&request)?.name.clone();
         let mut incoming = request.into_inner();
         let first = timeout(OPEN_WITHIN, incoming.message())

@@ -7,7 +7,7 @@ use gantry_api::node::v1::routing_service_server::RoutingService;
 use gantry_api::node::v1::stream_tables_request::Message as FromProxy;
 use gantry_api::node::v1::{StreamTablesRequest, StreamTablesResponse};
 use gantry_boot::{caller, now};
-use gantry_model::{Change, Key, NodeId, Proxy, Record, Snapshot, Timestamp, wire};
+use gantry_model::{Change, Key, NodeId, Proxy, Record, Snapshot, TableVersion, Timestamp, wire};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -69,7 +69,7 @@ impl RoutingService for Routing {
                 () = listen(&state, &hello.instance, &mut incoming) => {}
                 () = talk(&state, &node, &outgoing) => {}
             }
-            state.observe(|snapshot| snapshot.acks.remove(&hello.instance).is_some());
+            state.observe(|snapshot| snapshot.acks.remove_mut(&hello.instance));
             tracing::info!(%node, instance = hello.instance, "proxy disconnected");
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -96,8 +96,18 @@ async fn register(state: &State, node: &NodeId, instance: &str) -> Result<(), St
         })
         .await
         .map_err(crate::api::store_failed)?;
-    state.observe(|snapshot| snapshot.acks.insert(instance.to_owned(), Default::default()).is_none());
+    acknowledge(state, instance, TableVersion::default());
     Ok(())
+}
+
+fn acknowledge(state: &State, instance: &str, version: TableVersion) {
+    state.observe(|snapshot| {
+        let new = snapshot.acks.get(instance) != Some(&version);
+        if new {
+            snapshot.acks.insert_mut(instance.to_owned(), version);
+        }
+        new
+    });
 }
 
 async fn listen(state: &State, instance: &str, incoming: &mut Streaming<StreamTablesRequest>) {
@@ -107,7 +117,7 @@ async fn listen(state: &State, instance: &str, incoming: &mut Streaming<StreamTa
             tracing::warn!(instance, problem, "a proxy cannot use part of its table");
         }
         let version = wire::read_table_version(ack.version);
-        state.observe(|snapshot| snapshot.acks.insert(instance.to_owned(), version) != Some(version));
+        acknowledge(state, instance, version);
     }
 }
 
@@ -164,6 +174,9 @@ mod tests {
         assert!(may_tell(&world.snapshot, start));
         world.disconnect("n2");
         assert!(!may_tell(&world.snapshot, start.after(Duration::from_secs(5))));
-        assert!(may_tell(&world.snapshot, start.after(SETTLE)), "a node that is really lost holds nobody for ever");
+        assert!(
+            may_tell(&world.snapshot, start.after(SETTLE)),
+            "a node that is really lost holds nobody for ever"
+        );
     }
 }

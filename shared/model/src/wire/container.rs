@@ -27,7 +27,10 @@ pub fn read_container(spec: wire::ContainerSpec) -> Result<Container, Invalid> {
         "host" => NetworkMode::Host,
         "none" => NetworkMode::None,
         other => {
-            return Err(Invalid::new("network_mode", format!("is {other:?}; use \"host\", \"none\" or nothing")));
+            return Err(Invalid::new(
+                "network_mode",
+                format!("is {other:?}; use \"host\", \"none\" or nothing"),
+            ));
         }
     };
     if !matches!(spec.pid_mode.as_str(), "" | "host") {
@@ -36,7 +39,9 @@ pub fn read_container(spec: wire::ContainerSpec) -> Result<Container, Invalid> {
     let dns = spec
         .dns
         .iter()
-        .map(|address| address.parse().map_err(|_| Invalid::new("dns", format!("{address:?} is not an address"))))
+        .map(|address| {
+            address.parse().map_err(|_| Invalid::new("dns", format!("{address:?} is not an address")))
+        })
         .collect::<Result<_, _>>()?;
     Ok(Container {
         image: spec.image,
@@ -67,7 +72,11 @@ pub fn read_container(spec: wire::ContainerSpec) -> Result<Container, Invalid> {
         devices: spec
             .devices
             .into_iter()
-            .map(|device| Device { source: device.source, target: device.target, permissions: device.permissions })
+            .map(|device| Device {
+                source: device.source,
+                target: device.target,
+                permissions: device.permissions,
+            })
             .collect(),
         security_opt: spec.security_opt,
         sysctls: spec.sysctls,
@@ -274,11 +283,8 @@ fn write_resources(resources: &Resources) -> wire::Resources {
 }
 
 fn write_mount(mount: &Mount) -> wire::Mount {
-    let mut written = wire::Mount {
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-        ..wire::Mount::default()
-    };
+    let mut written =
+        wire::Mount { target: mount.target.clone(), read_only: mount.read_only, ..wire::Mount::default() };
     match &mount.source {
         MountSource::Volume { name, no_copy } => {
             written.set_type(wire::MountType::Volume);
@@ -370,9 +376,21 @@ mod tests {
             healthcheck: Some(Healthcheck { test: vec!["CMD".into(), "true".into()], ..Default::default() }),
             resources: Resources { nano_cpus: Some(500_000_000), ..Default::default() },
             mounts: vec![
-                Mount { target: "/data".into(), source: MountSource::Volume { name: Some("d".into()), no_copy: true }, read_only: false },
-                Mount { target: "/tmp".into(), source: MountSource::Tmpfs { size: Some(9), mode: None }, read_only: false },
-                Mount { target: "/etc/x".into(), source: MountSource::Bind { path: "/x".into(), propagation: None }, read_only: true },
+                Mount {
+                    target: "/data".into(),
+                    source: MountSource::Volume { name: Some("d".into()), no_copy: true },
+                    read_only: false,
+                },
+                Mount {
+                    target: "/tmp".into(),
+                    source: MountSource::Tmpfs { size: Some(9), mode: None },
+                    read_only: false,
+                },
+                Mount {
+                    target: "/etc/x".into(),
+                    source: MountSource::Bind { path: "/x".into(), propagation: None },
+                    read_only: true,
+                },
             ],
             network_mode: NetworkMode::Host,
             ..Container::default()
@@ -390,8 +408,14 @@ mod tests {
         };
         assert!(problem(&|spec| spec.image.clear()).starts_with("image"));
         assert!(problem(&|spec| spec.network_mode = "weird".into()).starts_with("network_mode"));
-        assert!(problem(&|spec| spec.mounts = vec![wire::Mount { target: "x".into(), ..Default::default() }]).contains("absolute"));
-        assert!(problem(&|spec| spec.resources = Some(wire::Resources { memory: -1, ..Default::default() })).contains("negative"));
+        assert!(
+            problem(&|spec| spec.mounts = vec![wire::Mount { target: "x".into(), ..Default::default() }])
+                .contains("absolute")
+        );
+        assert!(
+            problem(&|spec| spec.resources = Some(wire::Resources { memory: -1, ..Default::default() }))
+                .contains("negative")
+        );
         assert!(problem(&|spec| drop(spec.environment.insert("A=B".into(), String::new()))).contains("A=B"));
     }
 

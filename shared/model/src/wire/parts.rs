@@ -9,7 +9,9 @@ use crate::time::Timestamp;
 
 /// Reads a point in time.
 pub fn read_time(time: WireTime) -> Timestamp {
-    Timestamp::from_millis(time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000))
+    Timestamp::from_millis(
+        time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos) / 1_000_000),
+    )
 }
 
 /// Writes a point in time.
@@ -21,9 +23,14 @@ pub fn write_time(time: Timestamp) -> WireTime {
     }
 }
 
-pub(super) fn read_duration(field: &str, duration: Option<WireDuration>) -> Result<Option<Duration>, Invalid> {
+pub(super) fn read_duration(
+    field: &str,
+    duration: Option<WireDuration>,
+) -> Result<Option<Duration>, Invalid> {
     duration
-        .map(|duration| Duration::try_from(duration).map_err(|_| Invalid::new(field, "is negative or out of range")))
+        .map(|duration| {
+            Duration::try_from(duration).map_err(|_| Invalid::new(field, "is negative or out of range"))
+        })
         .transpose()
 }
 
@@ -49,7 +56,10 @@ pub(super) const MAX_ITEMS: usize = 4096;
 
 pub(super) fn bounded<T>(field: &str, items: &[T]) -> Result<(), Invalid> {
     if items.len() > MAX_ITEMS {
-        return Err(Invalid::new(field, format!("has {} elements; at most {MAX_ITEMS} are taken", items.len())));
+        return Err(Invalid::new(
+            field,
+            format!("has {} elements; at most {MAX_ITEMS} are taken", items.len()),
+        ));
     }
     Ok(())
 }

@@ -198,7 +198,10 @@ fn read_network(network: wire::NetworkSpec) -> Result<NetworkSpec, Invalid> {
         subnet: some_text(network.subnet)
             .map(|subnet| {
                 subnet.parse().map_err(|_| {
-                    Invalid::new("networks.subnet", format!("is {subnet:?}; give a range such as 10.5.0.0/16"))
+                    Invalid::new(
+                        "networks.subnet",
+                        format!("is {subnet:?}; give a range such as 10.5.0.0/16"),
+                    )
                 })
             })
             .transpose()?,
@@ -318,7 +321,9 @@ mod tests {
             container: Container { image: "x".into(), ..Container::default() },
             depends_on: needs
                 .iter()
-                .map(|name| ((*name).to_owned(), Dependency { condition: Condition::Healthy, required: true }))
+                .map(|name| {
+                    ((*name).to_owned(), Dependency { condition: Condition::Healthy, required: true })
+                })
                 .collect(),
             ..ServiceSpec::default()
         };
@@ -338,7 +343,8 @@ mod tests {
 
     #[test]
     fn a_circle_of_dependencies_is_shown() {
-        let error = read_stack(write_stack(&stack(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])]))).unwrap_err();
+        let error =
+            read_stack(write_stack(&stack(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])]))).unwrap_err();
         assert_eq!(error.to_string(), "depends_on goes in a circle: b → c → b");
     }
 

@@ -10,7 +10,7 @@ use crate::ids::{ServiceId, StackName};
 use crate::node::Node;
 use crate::record::{Event, Severity};
 use crate::service::{Goal, Replica, Service};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Map, Snapshot};
 use crate::stack::Stack;
 use crate::status::{Phase, ReplicaStatus};
 
@@ -25,21 +25,18 @@ impl View<'_> {
         wire::Stack {
             name: stack.name.to_string(),
             services: self.0.services_of(&stack.name).map(|service| self.service(service)).collect(),
-            networks: keys(self.of_stack(&stack.name, &self.0.networks)),
-            volumes: keys(self.of_stack(&stack.name, &self.0.volumes)),
+            networks: keys(of_stack(&stack.name, &self.0.networks)),
+            volumes: keys(of_stack(&stack.name, &self.0.volumes)),
             removing: stack.removing,
             created_at: Some(write_time(stack.created_at)),
             updated_at: Some(write_time(stack.updated_at)),
         }
     }
 
-    fn of_stack<'m, T>(&self, stack: &StackName, map: &'m imbl::OrdMap<(StackName, String), T>) -> Vec<&'m String> {
-        map.keys().filter(|(of, _)| of == stack).map(|(_, key)| key).collect()
-    }
-
     /// A service and how it stands.
     pub fn service(&self, service: &Service) -> wire::Service {
-        let live: Vec<_> = self.0.replicas_of(&service.id).filter(|replica| replica.goal == Goal::Run).collect();
+        let live: Vec<_> =
+            self.0.replicas_of(&service.id).filter(|replica| replica.goal == Goal::Run).collect();
         let count = |test: &dyn Fn(&Replica) -> bool| {
             u32::try_from(live.iter().filter(|replica| test(replica)).count()).unwrap_or(u32::MAX)
         };
@@ -60,12 +57,14 @@ impl View<'_> {
             message: self.message(service),
             created_at: Some(write_time(service.created_at)),
             updated_at: Some(write_time(service.updated_at)),
-            completed: service.spec.restart().runs_once() && !live.is_empty() && live.iter().all(|replica| well(replica)),
+            completed: service.spec.restart().runs_once()
+                && !live.is_empty()
+                && live.iter().all(|replica| well(replica)),
         }
     }
 
     /// What a service waits for, in a few words.
-    fn message(&self, service: &Service) -> String {
+    fn message(self, service: &Service) -> String {
         self.0
             .replicas_of(&service.id)
             .filter(|replica| replica.goal == Goal::Run)
@@ -74,7 +73,7 @@ impl View<'_> {
             .unwrap_or_default()
     }
 
-    fn replica_message(&self, replica: &Replica) -> String {
+    fn replica_message(self, replica: &Replica) -> String {
         if let Some(reason) = &replica.pending {
             return reason.clone();
         }
@@ -129,7 +128,11 @@ impl View<'_> {
             message: self.replica_message(replica),
             container_id: status.container_id.clone(),
             container_name: replica.container_name(),
-            addresses: replica.addresses.iter().map(|(network, ip)| (network.clone(), ip.to_string())).collect(),
+            addresses: replica
+                .addresses
+                .iter()
+                .map(|(network, ip)| (network.clone(), ip.to_string()))
+                .collect(),
             exit_code: status.exit_code.or(replica.outcome.map(|outcome| outcome.exit_code)),
             restarts: status.restarts,
             created_at: Some(write_time(replica.created_at)),
@@ -179,6 +182,11 @@ impl View<'_> {
             message: event.message.clone(),
         }
     }
+}
+
+/// The keys of a stack's networks or volumes.
+fn of_stack<'m, T>(stack: &StackName, map: &'m Map<(StackName, String), T>) -> Vec<&'m String> {
+    map.keys().filter(|(of, _)| of == stack).map(|(_, key)| key).collect()
 }
 
 /// Goal and phase together, in one word for people.

@@ -1,0 +1,29 @@
+# Shared by the scripts beside this one: how they speak, and where things are. Sourced, not run.
+
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target_dir=${CARGO_TARGET_DIR:-$root/target}
+triple=x86_64-unknown-linux-gnu
+[ "$(uname -m)" = aarch64 ] && triple=aarch64-unknown-linux-gnu
+release_dir=$target_dir/$triple/release
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    shift
+    for line in "$@"; do printf '  %s\n' "$line" >&2; done
+    exit 1
+}
+
+# Whether a Docker Engine answers.
+engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# `docker build`, with whichever builder this machine has.
+docker_build() {
+    if docker buildx version >/dev/null 2>&1; then
+        docker build "$@"
+    else
+        # The older builder warns about its age, which is nobody's business here.
+        DOCKER_BUILDKIT=0 docker build "$@" 2> >(grep -v -i 'legacy builder\|buildx\|buildkit\|environment-variable\|^$' >&2)
+    fi
+}

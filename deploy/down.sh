@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Takes away what quickstart started: stacks, Gantry's containers and networks, its images and those of
+# the examples, the context. Named volumes stay, unless --volumes is given.
+source "$(dirname "$0")/common.sh"
+
+volumes=()
+[ "${1:-}" = --volumes ] && volumes=(--volumes)
+if ! engine_answers; then
+    say "No Docker Engine answers: there is nothing to stop."
+    exit 0
+fi
+gantry=$release_dir/gantry
+if [ -x "$gantry" ]; then
+    "$gantry" leave --force "${volumes[@]}"
+elif [ -n "$(docker ps -aq --filter label=gantry.part)" ]; then
+    fail "there is a cluster, and $gantry is not built to stop it" "make build"
+fi
+
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
+images=()
+for part in scheduler agent proxy; do images+=("gantry/$part:$version"); done
+for example in counter-web counter-redis accounts-web accounts-db; do images+=("$example:latest"); done
+# Only what this repository made: a pulled base image has no such label.
+while read -r image; do images+=("$image"); done < <(docker images --quiet --filter label=gantry.made=1)
+for image in "${images[@]}"; do
+    docker image inspect "$image" >/dev/null 2>&1 && docker rmi --force "$image" >/dev/null
+done
+# What building the examples left behind.
+docker image prune --force --filter label=gantry.example=1 >/dev/null
+say "Gantry's containers, networks and images are gone."

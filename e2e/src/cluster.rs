@@ -1,0 +1,152 @@
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::command::{Run, docker_may_fail};
+
+/// The name of the cluster under test. Tests run one after the other, so one is enough.
+const NAME: &str = "e2e";
+const PORT_BASE: u16 = 7570;
+/// Beside the default, so that a cluster of the user's can go on meanwhile.
+const POOL: &str = "10.160.0.0/11";
+
+/// A whole cluster on this machine's engine.
+pub struct Cluster {
+    config: TempDir,
+}
+
+impl Cluster {
+    /// Starts a new one, with nothing of any before.
+    pub fn start() -> Self {
+        let cluster = Self { config: TempDir::new().unwrap() };
+        cluster.clear();
+        cluster.init();
+        cluster
+    }
+
+    /// Starts what is not running, and changes what is outdated.
+    pub fn init(&self) -> String {
+        let base = PORT_BASE.to_string();
+        self.ok(["init", "--name", NAME, "--node-name", "n1", "--port-base", &base, "--pool", POOL])
+    }
+
+    fn clear(&self) {
+        self.run(["leave", "--name", NAME, "--force", "--volumes"]).ok();
+    }
+
+    /// The name of a part's container: `scheduler`, `agent` or `proxy`.
+    pub fn container(&self, part: &str) -> String {
+        format!("gantry-{NAME}-{part}")
+    }
+
+    /// The scheduler's address.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{PORT_BASE}")
+    }
+
+    /// The agent's address.
+    pub fn agent_address(&self) -> String {
+        format!("127.0.0.1:{}", PORT_BASE + 1)
+    }
+
+    /// The context's file, which holds the certificate.
+    pub fn context_file(&self) -> PathBuf {
+        self.config.path().join("contexts").join(format!("{NAME}.json"))
+    }
+
+    /// The cluster's id.
+    pub fn id(&self) -> String {
+        let versions = self.json(["version"]);
+        versions["id"].as_str().unwrap().to_owned()
+    }
+
+    /// `gantry`, set up for this cluster.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(gantry());
+        command
+            .env("GANTRY_CONFIG", self.config.path())
+            .env("NO_COLOR", "1")
+            .env_remove("GANTRY_CONTEXT")
+            .env_remove("GANTRY_HOST")
+            .env_remove("COMPOSE_FILE")
+            .env_remove("COMPOSE_PROJECT_NAME")
+            .current_dir(self.config.path());
+        command
+    }
+
+    /// Runs `gantry`.
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
+        Run::of(self.command().args(args))
+    }
+
+    /// Runs `gantry`, which must succeed.
+    #[track_caller]
+    pub fn ok<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
+        self.run(args).ok()
+    }
+
+    /// Runs `gantry … --format json`, which must succeed.
+    #[track_caller]
+    pub fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
+        let run = Run::of(self.command().args(args).args(["--format", "json"]));
+        let line = run.line.clone();
+        let text = run.ok();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}\n{text}"))
+    }
+
+    /// Writes a Compose file of the test's, and answers with its path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let folder = self.config.path().join("files").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("compose.yaml");
+        std::fs::write(&path, text).unwrap();
+        path.to_string_lossy().into_owned()
+    }
+
+    /// A folder of the test's.
+    pub fn folder(&self) -> &Path {
+        self.config.path()
+    }
+
+    /// The replicas of a stack, as `gantry ps` shows them.
+    #[track_caller]
+    pub fn replicas(&self, stack: &str) -> Vec<Value> {
+        self.json(["ps", stack]).as_array().unwrap().clone()
+    }
+
+    /// The ids of all containers of this cluster's stacks, also of those that do not run.
+    pub fn containers(&self) -> Vec<String> {
+        let filter = format!("label=gantry.cluster={}", self.id());
+        let ids = docker_may_fail(["ps", "-aq", "--no-trunc", "--filter", &filter]).ok();
+        ids.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What one wants to know first.
+            for part in ["scheduler", "agent", "proxy"] {
+                let log = docker_may_fail(["logs", "--tail", "40", &self.container(part)]);
+                eprintln!("--- {part}\n{}{}", log.stdout, log.stderr);
+            }
+            eprintln!("--- gantry ps\n{}", self.run(["ps"]));
+            if std::env::var_os("GANTRY_E2E_KEEP").is_some() {
+                return;
+            }
+        }
+        let left = self.run(["leave", "--name", NAME, "--force", "--volumes"]);
+        if left.code != Some(0) {
+            eprintln!("cannot clear up: {left}");
+        }
+    }
+}
+
+/// The release binary, as users have it.
+fn gantry() -> PathBuf {
+    let path = std::env::var_os("GANTRY_BIN").map(PathBuf::from);
+    path.expect("run these tests with `make e2e`: it says where the binary is")
+}

@@ -1,0 +1,629 @@
+//! What can be asked, in Docker's words.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::when;
+
+/// Runs Compose files on one Docker host or on many.
+#[derive(Debug, Parser)]
+#[command(name = "gantry", version, propagate_version = true, disable_help_subcommand = true)]
+pub struct Args {
+    /// Which cluster to use (`gantry context ls` shows those that are known).
+    #[arg(long, global = true, env = "GANTRY_CONTEXT", value_name = "NAME")]
+    pub context: Option<String>,
+    /// The scheduler's address, instead of the context's.
+    #[arg(long, global = true, env = "GANTRY_HOST", value_name = "HOST:PORT")]
+    pub host: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a cluster on this Docker host.
+    Init(Init),
+    /// Remove Gantry from this Docker host.
+    Leave(Leave),
+    /// Deploy a Compose file and wait until it runs.
+    Up(Up),
+    /// Remove a stack.
+    Down(Down),
+    /// Show what `up` would change.
+    Plan(FileArgs),
+    /// Show the Compose file with everything put in.
+    Config(FileArgs),
+    /// List replicas.
+    Ps(Ps),
+    /// List stacks.
+    Ls(List),
+    /// Show the logs of services.
+    Logs(Logs),
+    /// Run a command in a replica of a service.
+    Exec(Exec),
+    /// Show what replicas use.
+    Stats(Stats),
+    /// Set how many replicas services have.
+    Scale(Scale),
+    /// Restart services in place, one batch after the other.
+    Restart(Services),
+    /// Stop services; they keep their place in the stack.
+    Stop(Services),
+    /// Start stopped services.
+    Start(Services),
+    /// Remove services from their stack.
+    Rm(Services),
+    /// Show what happened.
+    Events(Events),
+    /// Say why a service is as it is.
+    Why(Why),
+    /// Look at nodes.
+    #[command(subcommand)]
+    Node(Node),
+    /// Look at volumes.
+    #[command(subcommand)]
+    Volume(Volume),
+    /// List the networks of stacks.
+    #[command(subcommand)]
+    Network(Listing),
+    /// List the images that services run.
+    #[command(subcommand)]
+    Image(Listing),
+    /// Drive single containers on a node.
+    #[command(subcommand)]
+    Container(Container),
+    /// Choose a cluster.
+    #[command(subcommand)]
+    Context(Context),
+    /// Show the versions of this tool and of the cluster.
+    Version(Format),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// How a list is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// For both.
+    Yaml,
+}
+
+/// How something is shown.
+#[derive(Debug, Clone, Group)]
+pub struct Format {
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t, value_name = "SHAPE")]
+    pub format: Shape,
+}
+
+/// How a list is shown.
+#[derive(Debug, Clone, Group)]
+pub struct List {
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t, value_name = "SHAPE")]
+    pub format: Shape,
+    /// Show names or ids only.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Which Compose file.
+#[derive(Debug, Clone, Default, Group)]
+pub struct FileArgs {
+    /// The Compose file. Without it, compose.yaml here or in the nearest folder above.
+    #[arg(short, long, env = "COMPOSE_FILE", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The stack's name. Without it, the file's, else the folder's.
+    #[arg(short, long = "project-name", visible_alias = "stack", value_name = "NAME")]
+    pub project: Option<String>,
+    /// A file of variables, instead of .env; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Include services of this profile; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+}
+
+/// `gantry init`
+#[derive(Debug, Group)]
+pub struct Init {
+    /// The cluster's name.
+    #[arg(long, default_value = "default")]
+    pub name: String,
+    /// The address at which other machines reach this node. Without it the cluster is for this machine only.
+    #[arg(long, value_name = "IP")]
+    pub advertise_addr: Option<IpAddr>,
+    /// The node's name. Without it, the host's.
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// The first of Gantry's ports on this host; the others follow from it.
+    #[arg(long, default_value_t = 7070, value_name = "PORT")]
+    pub port_base: u16,
+    /// The address range from which networks are made.
+    #[arg(long, default_value = "10.192.0.0/11", value_name = "RANGE")]
+    pub pool: String,
+    /// The largest packet on the cluster's networks, in bytes.
+    #[arg(long, default_value_t = 1450, value_name = "BYTES")]
+    pub mtu: u32,
+}
+
+/// `gantry leave`
+#[derive(Debug, Group)]
+pub struct Leave {
+    /// The cluster's name.
+    #[arg(long, default_value = "default")]
+    pub name: String,
+    /// Also when stacks are deployed: their containers and networks go too.
+    #[arg(long)]
+    pub force: bool,
+    /// Also the cluster's own state and, with --force, the stacks' volumes.
+    #[arg(short, long)]
+    pub volumes: bool,
+}
+
+/// `gantry up`
+#[derive(Debug, Group)]
+pub struct Up {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Do not wait until everything runs.
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Build images also where they are there already.
+    #[arg(long)]
+    pub build: bool,
+    /// Make new containers also where nothing changed.
+    #[arg(long)]
+    pub force_recreate: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "5m", value_parser = when::parse_duration, value_name = "TIME")]
+    pub timeout: Duration,
+}
+
+/// `gantry down`
+#[derive(Debug, Group)]
+pub struct Down {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// The stack. Without it, that of the Compose file.
+    pub stack: Option<String>,
+    /// Also its named volumes, and what is in them.
+    #[arg(short, long)]
+    pub volumes: bool,
+    /// Do not wait until everything is gone.
+    #[arg(short, long)]
+    pub detach: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "2m", value_parser = when::parse_duration, value_name = "TIME")]
+    pub timeout: Duration,
+}
+
+/// `gantry ps`
+#[derive(Debug, Group)]
+pub struct Ps {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// A stack, or a service. Without it, the stack of the Compose file, else all.
+    pub subject: Option<String>,
+    #[command(flatten)]
+    pub list: List,
+}
+
+/// `gantry logs`
+#[derive(Debug, Group)]
+pub struct Logs {
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Services (NAME or STACK/NAME) or ids of replicas. Without any, all of the stack.
+    pub subjects: Vec<String>,
+    /// Go on as more is written.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// At most that many of the last lines of each replica.
+    #[arg(short = 'n', long, value_name = "LINES")]
+    pub tail: Option<u32>,
+    /// Leave out what was written before: a time, or how long ago (10m).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Show when each line was written.
+    #[arg(short, long)]
+    pub timestamps: bool,
+    /// Do not say whose line it is.
+    #[arg(long)]
+    pub no_log_prefix: bool,
+}
+
+/// Which stack, for commands whose `-f` means something else.
+#[derive(Debug, Clone, Default, Group)]
+pub struct ScopeArgs {
+    /// The Compose file. Without it, compose.yaml here or in the nearest folder above.
+    #[arg(long, env = "COMPOSE_FILE", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The stack's name. Without it, the file's, else the folder's.
+    #[arg(short, long = "project-name", visible_alias = "stack", value_name = "NAME")]
+    pub project: Option<String>,
+}
+
+/// `gantry exec`
+#[derive(Debug, Group)]
+pub struct Exec {
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// No terminal, even if there is one.
+    #[arg(short = 'T', long)]
+    pub no_tty: bool,
+    /// The user.
+    #[arg(short, long)]
+    pub user: Option<String>,
+    /// The working directory.
+    #[arg(short, long, value_name = "PATH")]
+    pub workdir: Option<String>,
+    /// A further variable, NAME=value; may be given several times.
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// The slot of the replica. Without it, the first that runs.
+    #[arg(long, default_value_t = 0, value_name = "SLOT", hide_default_value = true)]
+    pub index: u32,
+    /// The service (NAME or STACK/NAME), or a replica's id.
+    pub target: String,
+    /// The command and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// `gantry stats`
+#[derive(Debug, Group)]
+pub struct Stats {
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Services. Without any, all of the stack.
+    pub services: Vec<String>,
+    /// Show it once.
+    #[arg(long)]
+    pub no_stream: bool,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `gantry scale`
+#[derive(Debug, Group)]
+pub struct Scale {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// SERVICE=COUNT, several if wanted.
+    #[arg(required = true, value_name = "SERVICE=COUNT")]
+    pub counts: Vec<String>,
+    /// Do not wait.
+    #[arg(short, long)]
+    pub detach: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "2m", value_parser = when::parse_duration, value_name = "TIME")]
+    pub timeout: Duration,
+}
+
+/// Commands on services.
+#[derive(Debug, Group)]
+pub struct Services {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// Services (NAME or STACK/NAME). Without any, all of the stack.
+    #[arg(value_name = "SERVICES")]
+    pub names: Vec<String>,
+    /// Do not wait.
+    #[arg(short, long)]
+    pub detach: bool,
+    /// How long to wait.
+    #[arg(long, default_value = "2m", value_parser = when::parse_duration, value_name = "TIME")]
+    pub timeout: Duration,
+}
+
+/// `gantry events`
+#[derive(Debug, Group)]
+pub struct Events {
+    /// A stack, a service, or node:NAME. Without it, everything.
+    pub subject: Option<String>,
+    /// Go on as more happens.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// At most that many of the newest.
+    #[arg(short = 'n', long, default_value_t = 100, value_name = "COUNT")]
+    pub limit: u32,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `gantry why`
+#[derive(Debug, Group)]
+pub struct Why {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// The service (NAME or STACK/NAME).
+    pub service: String,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// `gantry node`
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// List the nodes.
+    Ls(List),
+    /// Show one node.
+    Inspect {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+/// `gantry volume`
+#[derive(Debug, Subcommand)]
+pub enum Volume {
+    /// List the volumes of stacks.
+    Ls {
+        /// Only those of this stack.
+        stack: Option<String>,
+        #[command(flatten)]
+        list: List,
+    },
+    /// Remove a volume that no service uses, and what is in it.
+    Rm {
+        /// STACK/VOLUME.
+        #[arg(required = true, value_name = "STACK/VOLUME")]
+        volumes: Vec<String>,
+    },
+}
+
+/// A group that can only be listed.
+#[derive(Debug, Subcommand)]
+pub enum Listing {
+    /// List them.
+    Ls {
+        /// Only those of this stack.
+        stack: Option<String>,
+        #[command(flatten)]
+        list: List,
+    },
+}
+
+/// `gantry context`
+#[derive(Debug, Subcommand)]
+pub enum Context {
+    /// List the known clusters.
+    Ls(List),
+    /// Use this cluster from now on.
+    Use {
+        /// Its name.
+        name: String,
+    },
+    /// Forget a cluster.
+    Rm {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `gantry container`
+#[derive(Debug, Subcommand)]
+pub enum Container {
+    /// Create a container and start it.
+    Run(Create),
+    /// Create a container.
+    Create(Create),
+    /// Start containers.
+    Start(Ids),
+    /// Stop containers.
+    Stop {
+        #[command(flatten)]
+        ids: Ids,
+        /// Seconds to wait before killing.
+        #[arg(short, long, value_name = "SECONDS")]
+        time: Option<u32>,
+        /// The signal to send.
+        #[arg(short, long)]
+        signal: Option<String>,
+    },
+    /// Restart containers.
+    Restart {
+        #[command(flatten)]
+        ids: Ids,
+        /// Seconds to wait before killing.
+        #[arg(short, long, value_name = "SECONDS")]
+        time: Option<u32>,
+    },
+    /// Send a signal to containers.
+    Kill {
+        #[command(flatten)]
+        ids: Ids,
+        /// The signal.
+        #[arg(short, long, default_value = "SIGKILL")]
+        signal: String,
+    },
+    /// Remove containers.
+    Rm {
+        #[command(flatten)]
+        ids: Ids,
+        /// Kill them first if they run.
+        #[arg(short, long)]
+        force: bool,
+        /// Remove their anonymous volumes too.
+        #[arg(short, long)]
+        volumes: bool,
+    },
+    /// List containers.
+    Ls {
+        #[command(flatten)]
+        node: NodeArg,
+        /// Also those that do not run.
+        #[arg(short, long)]
+        all: bool,
+        /// A filter, such as label=a=b; may be given several times.
+        #[arg(short, long, value_name = "NAME=VALUE")]
+        filter: Vec<String>,
+        #[command(flatten)]
+        list: List,
+    },
+    /// Show all that is known of containers, as JSON.
+    Inspect(Ids),
+    /// Show the log of a container.
+    Logs {
+        #[command(flatten)]
+        node: NodeArg,
+        /// Its name or id.
+        container: String,
+        /// Go on as more is written.
+        #[arg(short, long)]
+        follow: bool,
+        /// At most that many of the last lines.
+        #[arg(short = 'n', long, value_name = "LINES")]
+        tail: Option<u32>,
+        /// Leave out what was written before: a time, or how long ago (10m).
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Show when each line was written.
+        #[arg(short, long)]
+        timestamps: bool,
+    },
+    /// Run a command in a container.
+    Exec {
+        #[command(flatten)]
+        node: NodeArg,
+        /// Keep standard input open.
+        #[arg(short, long)]
+        interactive: bool,
+        /// Allocate a terminal.
+        #[arg(short, long)]
+        tty: bool,
+        /// The user.
+        #[arg(short, long)]
+        user: Option<String>,
+        /// The working directory.
+        #[arg(short, long, value_name = "PATH")]
+        workdir: Option<String>,
+        /// A further variable, NAME=value; may be given several times.
+        #[arg(short, long, value_name = "NAME=VALUE")]
+        env: Vec<String>,
+        /// Its name or id.
+        container: String,
+        /// The command and its arguments.
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Show what containers use.
+    Stats {
+        #[command(flatten)]
+        ids: Ids,
+        /// Show it once.
+        #[arg(long)]
+        no_stream: bool,
+    },
+}
+
+/// Which node.
+#[derive(Debug, Clone, Group)]
+pub struct NodeArg {
+    /// The node. Without it, the only one.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+}
+
+/// Which containers.
+#[derive(Debug, Clone, Group)]
+pub struct Ids {
+    #[command(flatten)]
+    pub node: NodeArg,
+    /// Names or ids.
+    #[arg(required = true)]
+    pub containers: Vec<String>,
+}
+
+/// `gantry container create` and `run`
+#[derive(Debug, Group)]
+pub struct Create {
+    #[command(flatten)]
+    pub node: NodeArg,
+    /// Its name.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// With `run`: do not wait for its end.
+    #[arg(short, long)]
+    pub detach: bool,
+    /// With `run`: remove it when it has ended.
+    #[arg(long)]
+    pub rm: bool,
+    /// A variable, NAME=value; may be given several times.
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// A label, NAME=value; may be given several times.
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub label: Vec<String>,
+    /// A port, [IP:]HOST:CONTAINER[/PROTOCOL]; may be given several times.
+    #[arg(short, long, value_name = "PORT")]
+    pub publish: Vec<String>,
+    /// A volume, SOURCE:TARGET[:ro]; may be given several times.
+    #[arg(short, long, value_name = "VOLUME")]
+    pub volume: Vec<String>,
+    /// A network; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub network: Vec<String>,
+    /// no, always, unless-stopped, on-failure or on-failure:3.
+    #[arg(long, default_value = "no", value_name = "POLICY")]
+    pub restart: String,
+    /// The user.
+    #[arg(short, long)]
+    pub user: Option<String>,
+    /// The working directory.
+    #[arg(short, long, value_name = "PATH")]
+    pub workdir: Option<String>,
+    /// A memory limit, such as 64M.
+    #[arg(short, long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// A limit of cores, such as 0.5.
+    #[arg(long, value_name = "CORES")]
+    pub cpus: Option<String>,
+    /// Run an init process as pid 1.
+    #[arg(long)]
+    pub init: bool,
+    /// Replace the image's entrypoint.
+    #[arg(long, value_name = "COMMAND")]
+    pub entrypoint: Option<String>,
+    /// The image.
+    pub image: String,
+    /// The command and its arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_make_sense() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_a_command_that_is_run_are_left_to_it() {
+        let args = Args::try_parse_from(["gantry", "exec", "-T", "web", "ls", "-la", "--color"]).unwrap();
+        let Command::Exec(exec) = args.command else { panic!() };
+        assert_eq!((exec.target.as_str(), exec.command.join(" ").as_str()), ("web", "ls -la --color"));
+    }
+}

@@ -1,0 +1,10 @@
+//! Starts and removes Gantry's own containers on a Docker host.
+//!
+//! [`Layout`] says what they are; [`Host`] is the Docker Engine that they run on. Nothing outside this
+//! folder names bollard.
+
+mod host;
+mod layout;
+
+pub use host::{Host, Standing};
+pub use layout::{Layout, Part};

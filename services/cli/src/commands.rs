@@ -1,0 +1,66 @@
+//! One file a command.
+
+mod config;
+mod container;
+mod context;
+mod down;
+mod events;
+mod exec;
+mod init;
+mod leave;
+mod lists;
+mod logs;
+mod node;
+mod ps;
+mod services;
+mod stats;
+mod up;
+mod version;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Args, Command};
+use crate::client::Cluster;
+use crate::failure::Result;
+
+/// Does what was asked.
+pub async fn run(args: Args) -> Result<ExitCode> {
+    let (context, host) = (args.context, args.host);
+    let connect = || Cluster::connect(context.as_deref(), host.as_deref());
+    match args.command {
+        Command::Init(init) => init::run(init).await,
+        Command::Leave(leave) => leave::run(leave).await,
+        Command::Context(command) => context::run(command),
+        Command::Config(file) => config::run(&file),
+        Command::Version(format) => version::run(context.as_deref(), host.as_deref(), &format).await,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "gantry", &mut script);
+            crate::output::print(&String::from_utf8_lossy(&script))
+        }
+        Command::Up(up) => up::run(connect, up).await,
+        Command::Plan(file) => up::plan(connect, &file).await,
+        Command::Down(down) => down::run(&connect().await?, down).await,
+        Command::Ps(ps) => ps::run(&connect().await?, ps).await,
+        Command::Ls(list) => lists::stacks(&connect().await?, &list).await,
+        Command::Logs(logs) => logs::run(&connect().await?, logs).await,
+        Command::Exec(exec) => return exec::run(&connect().await?, exec).await,
+        Command::Stats(stats) => stats::run(&connect().await?, stats).await,
+        Command::Scale(scale) => services::scale(&connect().await?, scale).await,
+        Command::Restart(args) => services::restart(&connect().await?, args).await,
+        Command::Stop(args) => services::stop(&connect().await?, args).await,
+        Command::Start(args) => services::start(&connect().await?, args).await,
+        Command::Rm(args) => services::remove(&connect().await?, args).await,
+        Command::Events(events) => events::run(&connect().await?, events).await,
+        Command::Why(why) => why::run(&connect().await?, why).await,
+        Command::Node(command) => node::run(&connect().await?, command).await,
+        Command::Volume(command) => lists::volume(&connect().await?, command).await,
+        Command::Network(command) => lists::networks(&connect().await?, command).await,
+        Command::Image(command) => lists::images(&connect().await?, command).await,
+        Command::Container(command) => return container::run(&connect().await?, command).await,
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
