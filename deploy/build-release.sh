@@ -4,4 +4,4 @@ source "$(dirname "$0")/common.sh"
 cd "$root"
 # With --target the flags are for the binaries only, not for build scripts.
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --release --locked --target "$triple" \
-    --bin gantry --bin gantry-scheduler --bin gantry-agent --bin gantry-proxy "$@"
+    --bin gantry --bin gantry-scheduler --bin gantry-agent --bin gantry-proxy --bin gantry-probe "$@"

@@ -278,11 +278,9 @@ pub struct Exec {
     /// The slot of the replica. Without it, the first that runs.
     #[arg(long, default_value_t = 0, value_name = "SLOT", hide_default_value = true)]
     pub index: u32,
-    /// The service (NAME or STACK/NAME), or a replica's id.
-    pub target: String,
-    /// The command and its arguments.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    /// The service (NAME or STACK/NAME) or a replica's id, then the command and its arguments.
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true, allow_hyphen_values = true, value_names = ["SERVICE", "COMMAND"])]
+    pub words: Vec<String>,
 }
 
 /// `gantry stats`
@@ -518,11 +516,9 @@ pub enum Container {
         /// A further variable, NAME=value; may be given several times.
         #[arg(short, long, value_name = "NAME=VALUE")]
         env: Vec<String>,
-        /// Its name or id.
-        container: String,
-        /// The command and its arguments.
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
+        /// Its name or id, then the command and its arguments.
+        #[arg(required = true, num_args = 2.., trailing_var_arg = true, allow_hyphen_values = true, value_names = ["CONTAINER", "COMMAND"])]
+        words: Vec<String>,
     },
     /// Show what containers use.
     Stats {
@@ -602,11 +598,9 @@ pub struct Create {
     /// Replace the image's entrypoint.
     #[arg(long, value_name = "COMMAND")]
     pub entrypoint: Option<String>,
-    /// The image.
-    pub image: String,
-    /// The command and its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    /// The image, then the command and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_names = ["IMAGE", "COMMAND"])]
+    pub words: Vec<String>,
 }
 
 #[cfg(test)]
@@ -624,6 +618,12 @@ mod tests {
     fn flags_of_a_command_that_is_run_are_left_to_it() {
         let args = Args::try_parse_from(["gantry", "exec", "-T", "web", "ls", "-la", "--color"]).unwrap();
         let Command::Exec(exec) = args.command else { panic!() };
-        assert_eq!((exec.target.as_str(), exec.command.join(" ").as_str()), ("web", "ls -la --color"));
+        assert!(exec.no_tty);
+        assert_eq!(exec.words.join(" "), "web ls -la --color");
+        let args = Args::try_parse_from(["gantry", "container", "run", "--rm", "redis", "--rm"]).unwrap();
+        let Command::Container(Container::Run(run)) = args.command else { panic!() };
+        assert!(run.rm);
+        assert_eq!(run.words.join(" "), "redis --rm");
+        assert!(Args::try_parse_from(["gantry", "exec", "web"]).is_err(), "a command is missing");
     }
 }

@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use gantry_identity::{Bundle, Role, server_name};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
+use crate::alert;
 use crate::problem::chain;
 
 /// A server that could not be reached, in words that say what to do.
@@ -54,7 +57,23 @@ pub enum ConnectError {
 pub async fn connect(address: &str, role: Role, name: &str, own: &Bundle) -> Result<Channel, ConnectError> {
     check(own)?;
     let endpoint = endpoint(address, role, name, own)?;
-    endpoint.connect().await.map_err(|error| describe(&error, address, role))
+    let channel = endpoint.connect().await.map_err(|error| describe(&error, address, role))?;
+    // With TLS 1.3 a server refuses a certificate only after the client believes to be connected, and
+    // the HTTP/2 client then says "cancelled" and not why. So the first call is one that tells.
+    let greeting = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+    if greeting.is_err()
+        && let Some(problem) = alert::received(address, &server_name(role, name), own).await
+    {
+        return Err(ConnectError::Refused { what: what(role), address: address.to_owned(), problem });
+    }
+    Ok(channel)
+}
+
+fn what(role: Role) -> String {
+    match role {
+        Role::Node => "agent".to_owned(),
+        role => role.to_string(),
+    }
 }
 
 /// As [`connect`], but dials when it is first used, and again whenever the connection is lost.
@@ -99,10 +118,7 @@ fn check(own: &Bundle) -> Result<(), ConnectError> {
 
 fn describe(error: &tonic::transport::Error, address: &str, role: Role) -> ConnectError {
     let problem = chain(error).trim_start_matches("transport error: ").to_owned();
-    let what = match role {
-        Role::Node => "agent".to_owned(),
-        role => role.to_string(),
-    };
+    let what = what(role);
     let address = address.to_owned();
     if ["certificate", "Certificate", "UnknownIssuer", "HandshakeFailure", "AccessDenied"]
         .iter()

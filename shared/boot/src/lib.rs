@@ -6,6 +6,7 @@
 
 mod access;
 mod backoff;
+mod alert;
 mod client;
 mod clock;
 mod problem;

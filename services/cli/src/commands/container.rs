@@ -95,9 +95,10 @@ pub async fn run(cluster: &Cluster, command: Container) -> Result<ExitCode> {
         Container::Logs { node, container, follow, tail, since, timestamps } => {
             process::logs(cluster, node, container, follow, tail, since, timestamps).await
         }
-        Container::Exec { node, interactive, tty, user, workdir, env, container, command } => {
+        Container::Exec { node, interactive, tty, user, workdir, env, words } => {
+            let (id, command) = super::exec::split(words)?;
             let start = wire::ExecStart {
-                id: container,
+                id,
                 command,
                 tty,
                 stdin: interactive,

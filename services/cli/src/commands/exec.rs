@@ -19,16 +19,17 @@ use crate::terminal::{self, Input, Raw};
 /// Runs a command in a replica, and ends with its exit code.
 pub async fn run(cluster: &Cluster, exec: Exec) -> Result<ExitCode> {
     let scope = FileArgs::from(&exec.scope);
+    let (named, command) = split(exec.words)?;
     let tty = !exec.no_tty && terminal::is_interactive();
     let target = match project::find_stack(&scope) {
-        _ if exec.target.contains('/') => exec.target.clone(),
-        Ok(Some(stack)) => format!("{stack}/{}", exec.target),
+        _ if named.contains('/') => named,
+        Ok(Some(stack)) => format!("{stack}/{named}"),
         // Without a project it can only be a replica's id.
-        Ok(None) => exec.target.clone(),
+        Ok(None) => named,
         Err(failure) => return Err(failure),
     };
     let start = ExecStart {
-        command: exec.command,
+        command,
         tty,
         stdin: true,
         environment: pairs(&exec.env)?,
@@ -74,6 +75,13 @@ pub async fn run(cluster: &Cluster, exec: Exec) -> Result<ExitCode> {
     drop(raw);
     typing.abort();
     ended.map(exit_code)
+}
+
+/// What stands first, and the rest.
+pub fn split(words: Vec<String>) -> Result<(String, Vec<String>)> {
+    let mut words = words.into_iter();
+    let first = words.next().ok_or_else(|| Failure::bad_input("nothing was named"))?;
+    Ok((first, words.collect()))
 }
 
 /// A process's exit code as this tool's.

@@ -8,7 +8,7 @@ use gantry_compose::parse_container_flags;
 use super::{Agent, agent};
 use crate::args::Create;
 use crate::client::Cluster;
-use crate::commands::exec::{exit_code, pairs};
+use crate::commands::exec::{exit_code, pairs, split};
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::terminal;
@@ -59,8 +59,9 @@ async fn start(agent: &mut Agent, id: &str, detach: bool) -> Result<ExitCode> {
 }
 
 fn spec(create: &Create) -> Result<wire::ContainerSpec> {
+    let (image, command) = split(create.words.clone())?;
     let container = parse_container_flags(&gantry_compose::ContainerFlags {
-        image: &create.image,
+        image: &image,
         ports: &create.publish,
         volumes: &create.volume,
         restart: &create.restart,
@@ -73,7 +74,7 @@ fn spec(create: &Create) -> Result<wire::ContainerSpec> {
     spec.ports = gantry_model::wire::write_ports(&container.ports);
     spec.environment = pairs(&create.env)?;
     spec.labels = pairs(&create.label)?;
-    spec.command = (!create.command.is_empty()).then(|| wire::Words { words: create.command.clone() });
+    spec.command = (!command.is_empty()).then_some(wire::Words { words: command });
     spec.user = create.user.clone().unwrap_or_default();
     spec.working_dir = create.workdir.clone().unwrap_or_default();
     spec.init = create.init.then_some(true);

@@ -1,0 +1,166 @@
+//! A tiny program for containers under test: it serves, ends, prints, resolves and misbehaves on demand.
+//!
+//! `probe serve [PORT]` answers `GET /` with its host name, `/env/NAME`, `/resolve/NAME`,
+//! `/fetch/HOST:PORT` (what is served there), `/file/PATH`, `/write/PATH`, `/exit/CODE` (ends itself).
+
+#![allow(clippy::disallowed_methods)] // It sleeps and exits on demand: that is what it is for.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
+use std::process::exit;
+use std::thread;
+use std::time::Duration;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve"] => serve("8080"),
+        ["serve", port] => serve(port),
+        ["idle"] => {
+            end_when_asked();
+            forever();
+        }
+        ["stubborn"] => {
+            // As process 1 of a container it gets no default handlers: SIGTERM does nothing.
+            println!("not listening to anybody");
+            forever();
+        }
+        ["print", lines @ ..] => lines.iter().for_each(|line| println!("{line}")),
+        ["count", number] => {
+            end_when_asked();
+            for line in 1..=number.parse().unwrap_or(0) {
+                println!("line {line}");
+                thread::sleep(Duration::from_millis(100));
+            }
+        }
+        ["exit", code] => {
+            println!("ending with {code}");
+            exit(code.parse().unwrap_or(1));
+        }
+        ["exit", code, "after", millis] => {
+            end_when_asked();
+            thread::sleep(Duration::from_millis(millis.parse().unwrap_or(0)));
+            exit(code.parse().unwrap_or(1));
+        }
+        ["hog", mebibytes] => {
+            let size = mebibytes.parse::<usize>().unwrap_or(64) << 20;
+            // Written to, so that it is really had.
+            let memory: Vec<u8> = (0..size).map(|at| u8::try_from(at & 0xff).unwrap_or(0)).collect();
+            println!("holding {} bytes", memory.len());
+            forever();
+        }
+        ["check", address] => exit(i32::from(fetch(address).is_none())),
+        ["exists", path] => exit(i32::from(!fs::exists(path).unwrap_or(false))),
+        ["cat"] => {
+            let mut input = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut input);
+            if read.is_ok() && std::io::stdout().write_all(&input).is_ok() {
+                exit(0);
+            }
+            exit(1);
+        }
+        ["env", name] => println!("{}", std::env::var(name).unwrap_or_default()),
+        _ => {
+            eprintln!("probe: what is {words:?}?");
+            exit(64);
+        }
+    }
+}
+
+fn forever() -> ! {
+    loop {
+        thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Ends with 0 at the first SIGTERM.
+fn end_when_asked() {
+    if let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM]) {
+        thread::spawn(move || {
+            if signals.forever().next().is_some() {
+                println!("asked to end");
+                exit(0);
+            }
+        });
+    }
+}
+
+fn serve(port: &str) {
+    end_when_asked();
+    let listener = match TcpListener::bind(format!("0.0.0.0:{port}")) {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("probe: cannot listen on {port}: {error}");
+            exit(1);
+        }
+    };
+    println!("serving on {port}");
+    for stream in listener.incoming().flatten() {
+        thread::spawn(move || answer(stream));
+    }
+}
+
+fn answer(mut stream: TcpStream) {
+    let mut line = String::new();
+    let mut reader = BufReader::new(&stream);
+    if reader.read_line(&mut line).is_err() {
+        return;
+    }
+    let mut header = String::new();
+    while reader.read_line(&mut header).is_ok_and(|count| count > 2) {
+        header.clear();
+    }
+    let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
+    let (status, body) = respond(&path);
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    // A client that has gone needs no answer.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+    if let Some(code) = path.strip_prefix("/exit/") {
+        let _ = stream.flush();
+        exit(code.parse().unwrap_or(1));
+    }
+}
+
+fn respond(path: &str) -> (&'static str, String) {
+    let ok = |body: String| ("200 OK", body);
+    let failed = |body: String| ("502 Bad Gateway", body);
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    if let Some(name) = path.strip_prefix("/env/") {
+        ok(std::env::var(name).unwrap_or_default())
+    } else if let Some(name) = path.strip_prefix("/resolve/") {
+        match (name, 0).to_socket_addrs() {
+            Ok(found) => {
+                let mut addresses: Vec<String> = found.map(|address| address.ip().to_string()).collect();
+                addresses.sort();
+                addresses.dedup();
+                ok(addresses.join("\n"))
+            }
+            Err(error) => failed(error.to_string()),
+        }
+    } else if let Some(address) = path.strip_prefix("/fetch/") {
+        fetch(address).map_or_else(|| failed(format!("cannot fetch {address}")), ok)
+    } else if let Some(path) = path.strip_prefix("/file") {
+        ok(text(path))
+    } else if let Some(path) = path.strip_prefix("/write") {
+        match fs::write(path, "written") {
+            Ok(()) => ok(String::new()),
+            Err(error) => failed(error.to_string()),
+        }
+    } else {
+        ok(text("/etc/hostname"))
+    }
+}
+
+/// What is served at `host:port`.
+fn fetch(address: &str) -> Option<String> {
+    let address = address.to_socket_addrs().ok()?.next()?;
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.contains(" 200 ").then(|| body.to_owned())
+}
