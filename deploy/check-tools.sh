@@ -6,6 +6,7 @@ missing=()
 command -v cargo >/dev/null || missing+=("cargo: install Rust from https://rustup.rs (1.95 or newer)")
 command -v cc >/dev/null || missing+=("cc: install a C compiler, such as with apt-get install -y gcc")
 command -v make >/dev/null || missing+=("make")
+command -v curl >/dev/null || missing+=("curl: install it, such as with apt-get install -y curl")
 if command -v rustc >/dev/null; then
     have=$(rustc --version | cut -d' ' -f2 | cut -d- -f1)
     want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")

@@ -21,7 +21,7 @@ images=()
 for part in scheduler agent proxy; do images+=("gantry/$part:$version"); done
 for example in counter-web counter-redis accounts-web accounts-db; do images+=("$example:latest"); done
 # Only what this repository made: a pulled base image has no such label.
-while read -r image; do images+=("$image"); done < <(docker images --quiet --filter label=gantry.made=1)
+while read -r image; do images+=("$image"); done < <(docker images --quiet --filter label=gantry.made=1 debian:bookworm-slim)
 for image in "${images[@]}"; do
     docker image inspect "$image" >/dev/null 2>&1 && docker rmi --force "$image" >/dev/null
 done

@@ -5,7 +5,8 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::command::{Run, docker_may_fail};
+use crate::command::Run;
+use crate::engine::Engine;
 
 /// The name of the cluster under test. Tests run one after the other, so one is enough.
 const NAME: &str = "e2e";
@@ -16,15 +17,49 @@ const POOL: &str = "10.160.0.0/11";
 /// A whole cluster on this machine's engine.
 pub struct Cluster {
     config: TempDir,
+    /// The namespace and `DOCKER_HOST` of an engine of the test's own.
+    engine: Option<(String, String)>,
 }
 
 impl Cluster {
     /// Starts a new one, with nothing of any before.
     pub fn start() -> Self {
-        let cluster = Self { config: TempDir::new().unwrap() };
+        let cluster = Self { config: TempDir::new().unwrap(), engine: None };
         cluster.clear();
         cluster.init();
         cluster
+    }
+
+    /// Starts a new one on another engine than this machine's.
+    pub fn start_on(engine: &Engine) -> Self {
+        let at = (engine.namespace().to_owned(), engine.host());
+        let cluster = Self { config: TempDir::new().unwrap(), engine: Some(at) };
+        cluster.init();
+        cluster
+    }
+
+    /// Ends a part's process with SIGKILL, as the kernel does when memory runs out. The engine starts it again.
+    pub fn kill(&self, part: &str) {
+        let id = self.docker(["inspect", "-f", "{{.State.Pid}}", &self.container(part)]);
+        // Between its end and its next start it has none.
+        if id != "0" {
+            Run::of(Command::new("kill").args(["-s", "KILL", &id]));
+        }
+    }
+
+    /// Runs `docker` on the cluster's engine, which must succeed.
+    #[track_caller]
+    pub fn docker<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
+        self.docker_may_fail(args).ok().trim().to_owned()
+    }
+
+    /// Runs `docker` on the cluster's engine.
+    pub fn docker_may_fail<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
+        let mut command = Command::new("docker");
+        if let Some((_, host)) = &self.engine {
+            command.env("DOCKER_HOST", host);
+        }
+        Run::of(command.args(args))
     }
 
     /// Starts what is not running, and changes what is outdated.
@@ -66,6 +101,10 @@ impl Cluster {
     /// `gantry`, set up for this cluster.
     pub fn command(&self) -> Command {
         let mut command = Command::new(gantry());
+        if let Some((namespace, host)) = &self.engine {
+            command = Command::new("nsenter");
+            command.arg(format!("--net=/run/netns/{namespace}")).arg(gantry()).env("DOCKER_HOST", host);
+        }
         command
             .env("GANTRY_CONFIG", self.config.path())
             .env("NO_COLOR", "1")
@@ -120,7 +159,7 @@ impl Cluster {
     /// The ids of all containers of this cluster's stacks, also of those that do not run.
     pub fn containers(&self) -> Vec<String> {
         let filter = format!("label=gantry.cluster={}", self.id());
-        let ids = docker_may_fail(["ps", "-aq", "--no-trunc", "--filter", &filter]).ok();
+        let ids = self.docker_may_fail(["ps", "-aq", "--no-trunc", "--filter", &filter]).ok();
         ids.lines().map(str::to_owned).collect()
     }
 }
@@ -130,7 +169,7 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             // What one wants to know first.
             for part in ["scheduler", "agent", "proxy"] {
-                let log = docker_may_fail(["logs", "--tail", "40", &self.container(part)]);
+                let log = self.docker_may_fail(["logs", "--tail", "40", &self.container(part)]);
                 eprintln!("--- {part}\n{}{}", log.stdout, log.stderr);
             }
             eprintln!("--- gantry ps\n{}", self.run(["ps"]));

@@ -44,7 +44,11 @@ impl Run {
 
 impl std::fmt::Display for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\nexit code: {:?}\nstdout:\n{}\nstderr:\n{}", self.line, self.code, self.stdout, self.stderr)
+        write!(
+            f,
+            "{}\nexit code: {:?}\nstdout:\n{}\nstderr:\n{}",
+            self.line, self.code, self.stdout, self.stderr
+        )
     }
 }
 

@@ -22,3 +22,9 @@ pub fn eventually_within<T>(patience: Duration, what: &str, mut look: impl FnMut
         std::thread::sleep(POLL);
     }
 }
+
+/// Lets some time pass: for faults at chosen moments, never to wait for something.
+#[allow(clippy::disallowed_methods)]
+pub fn after(time: Duration) {
+    std::thread::sleep(time);
+}

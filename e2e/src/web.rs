@@ -23,9 +23,8 @@ fn agent() -> ureq::Agent {
 }
 
 fn page(mut response: ureq::http::Response<ureq::Body>) -> Page {
-    let header = |name: &str| {
-        response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-    };
+    let header =
+        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let cookie = header("set-cookie").and_then(|cookie| cookie.split(';').next().map(str::to_owned));
     let (status, location) = (response.status().as_u16(), header("location"));
     Page { status, body: response.body_mut().read_to_string().unwrap_or_default(), cookie, location }

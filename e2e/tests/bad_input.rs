@@ -21,15 +21,24 @@ fn a_file_that_cannot_be_used_changes_nothing_and_says_why_with_its_line() {
             "services: {a: {image: x, depends_on: [b]}, b: {image: x, depends_on: [c]}, c: {image: x, depends_on: [a]}}",
             &["goes in a circle: a → b → c → a"],
         ),
-        ("services: {web: {image: 'x:${NOT_SET_TAG:?which one}'}}", &["NOT_SET_TAG is not set, or empty: which one"]),
+        (
+            "services: {web: {image: 'x:${NOT_SET_TAG:?which one}'}}",
+            &["NOT_SET_TAG is not set, or empty: which one"],
+        ),
         ("services: {web: {image: x, ports: ['80:99999']}}", &["99999 is no port: ports are 1 to 65535"]),
         (
             "services: {a: {image: x, ports: ['8080:1']}, b: {image: x, ports: ['8080:2']}}",
             &["port 8080/tcp of the node is taken: the service a publishes it already"],
         ),
-        ("services: {web: {image: x, volumes: ['./nowhere:/x']}}", &["nowhere does not exist", "create it first"]),
+        (
+            "services: {web: {image: x, volumes: ['./nowhere:/x']}}",
+            &["nowhere does not exist", "create it first"],
+        ),
         ("services: {web: {build: ./nowhere}}", &["nowhere does not exist"]),
-        ("services:\n  web:\n    image: x\n    restart: sometimes\n", &["shop/compose.yaml:4:14", "no restart policy \"sometimes\""]),
+        (
+            "services:\n  web:\n    image: x\n    restart: sometimes\n",
+            &["shop/compose.yaml:4:14", "no restart policy \"sometimes\""],
+        ),
     ] {
         let file = cluster.file("shop", text);
         let said = cluster.run(["up", "-f", &file]).fails_with(2);
@@ -44,12 +53,14 @@ fn a_file_that_cannot_be_used_changes_nothing_and_says_why_with_its_line() {
 #[test]
 fn an_image_that_does_not_exist_is_said_before_anything_is_changed() {
     let cluster = Cluster::start();
-    let file = cluster.file("shop", "services: {web: {image: gantry-e2e/probe}, db: {image: gantry-e2e/there-is-none}}");
+    let file = cluster
+        .file("shop", "services: {web: {image: gantry-e2e/probe}, db: {image: gantry-e2e/there-is-none}}");
     let said = cluster.run(["up", "-f", &file]).fails_with(1);
     assert!(said.contains("image gantry-e2e/there-is-none") && said.contains("cannot be pulled"), "{said}");
     assert!(cluster.ok(["ls", "-q"]).is_empty() && cluster.containers().is_empty());
 
-    let never = cluster.file("shop", "services: {web: {image: gantry-e2e/there-is-none, pull_policy: never}}");
+    let never =
+        cluster.file("shop", "services: {web: {image: gantry-e2e/there-is-none, pull_policy: never}}");
     let said = cluster.run(["up", "-f", &never]).fails_with(1);
     assert!(said.contains("may not be pulled"), "{said}");
 }
@@ -61,7 +72,9 @@ fn a_build_that_fails_shows_its_output() {
     let folder = Path::new(&file).parent().unwrap().to_owned();
     fs::write(folder.join("Dockerfile"), "FROM gantry-e2e/probe\nRUN [\"/probe\", \"print\", \"so far so good\"]\nRUN [\"/probe\", \"exit\", \"3\"]\n").unwrap();
     let said = cluster.run(["up", "-f", &file]).fails_with(1);
-    for words in ["so far so good", "ending with 3", "image built-web cannot be built", "returned a non-zero code: 3"] {
+    for words in
+        ["so far so good", "ending with 3", "image built-web cannot be built", "returned a non-zero code: 3"]
+    {
         assert!(said.contains(words), "should say {words:?}:\n{said}");
     }
     assert!(cluster.ok(["ls", "-q"]).is_empty());
@@ -113,9 +126,15 @@ fn what_a_node_does_not_have_fails_with_the_engines_words() {
         message.contains("the external volume e2e-not-there does not exist: make it with").then_some(())
     });
     gantry_e2e::docker(["volume", "create", "e2e-not-there"]);
-    gantry_e2e::eventually("it starts by itself then", || (cluster.replicas("ext")[0]["state"] == "running").then_some(()));
+    gantry_e2e::eventually("it starts by itself then", || {
+        (cluster.replicas("ext")[0]["state"] == "running").then_some(())
+    });
     cluster.ok(["down", "ext", "-v"]);
-    assert_eq!(gantry_e2e::docker(["volume", "rm", "e2e-not-there"]), "e2e-not-there", "an external volume stays");
+    assert_eq!(
+        gantry_e2e::docker(["volume", "rm", "e2e-not-there"]),
+        "e2e-not-there",
+        "an external volume stays"
+    );
 }
 
 #[test]
@@ -172,5 +191,7 @@ fn a_port_of_another_stack_is_refused_and_one_of_the_host_fails() {
         (message.contains("18082") && message.contains("address already in use")).then_some(())
     });
     drop(taken);
-    gantry_e2e::eventually("it starts when the port is free", || (cluster.replicas("three")[0]["state"] == "running").then_some(()));
+    gantry_e2e::eventually("it starts when the port is free", || {
+        (cluster.replicas("three")[0]["state"] == "running").then_some(())
+    });
 }

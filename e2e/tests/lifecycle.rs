@@ -21,7 +21,21 @@ fn a_container_lives_through_every_state() {
     let cluster = Cluster::start();
     let name = Named("e2e-life");
     let state = || docker(["inspect", "-f", "{{.State.Status}}", name.0]);
-    cluster.ok(["container", "create", "--name", name.0, "-e", "A=b", "-l", "kind=test", "--restart", "on-failure:2", "-m", "64M", "gantry-e2e/probe"]);
+    cluster.ok([
+        "container",
+        "create",
+        "--name",
+        name.0,
+        "-e",
+        "A=b",
+        "-l",
+        "kind=test",
+        "--restart",
+        "on-failure:2",
+        "-m",
+        "64M",
+        "gantry-e2e/probe",
+    ]);
     assert_eq!(state(), "created");
     cluster.ok(["container", "start", name.0]);
     assert_eq!(state(), "running");
@@ -32,7 +46,8 @@ fn a_container_lives_through_every_state() {
     let listed = cluster.json(["container", "ls", "--filter", "label=kind=test"]);
     assert_eq!(listed[0]["name"], name.0);
     assert_eq!(listed[0]["state"], "running");
-    let inspected: serde_json::Value = serde_json::from_str(&cluster.ok(["container", "inspect", name.0])).unwrap();
+    let inspected: serde_json::Value =
+        serde_json::from_str(&cluster.ok(["container", "inspect", name.0])).unwrap();
     assert_eq!(inspected[0]["HostConfig"]["RestartPolicy"]["MaximumRetryCount"], 2);
     assert_eq!(inspected[0]["HostConfig"]["Memory"], 64 << 20);
     assert_eq!(inspected[0]["Config"]["Env"][0], "A=***", "values may be secret");
@@ -66,7 +81,11 @@ fn every_mistake_is_said_in_the_engines_words_and_with_the_right_code() {
     cluster.ok(["container", "create", "--name", "e2e-taken", "gantry-e2e/probe"]);
     for (args, code, words) in [
         (&["container", "start", "e2e-nobody"][..], 1, "No such container: e2e-nobody"),
-        (&["container", "create", "--name", "e2e-taken", "gantry-e2e/probe"], 1, "already in use by container"),
+        (
+            &["container", "create", "--name", "e2e-taken", "gantry-e2e/probe"],
+            1,
+            "already in use by container",
+        ),
         (&["container", "create", "gantry-e2e/none"], 1, "No such image"),
         (&["container", "create", "--restart", "sometimes", "gantry-e2e/probe"], 2, "no restart policy"),
         (&["container", "create", "-p", "99999:1", "gantry-e2e/probe"], 2, "99999 is no port"),
@@ -115,7 +134,8 @@ fn a_generic_client_drives_a_container_by_reflection_alone() {
         &cluster.address(),
     ]));
     let said = run.ok();
-    for step in ["created", "started", "logs", "exec", "stats", "stopped", "restarted", "removed", "refused"] {
+    for step in ["created", "started", "logs", "exec", "stats", "stopped", "restarted", "removed", "refused"]
+    {
         assert!(said.contains(step), "{said}");
     }
 }

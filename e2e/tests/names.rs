@@ -43,7 +43,8 @@ networks: {edge: , inner: {internal: true}}
     cluster.ok(["up", "-f", &file]);
     let front = address(&cluster, "names", "front", 1, "edge");
     let lonely = address(&cluster, "names", "lonely", 1, "edge");
-    let api: BTreeSet<String> = (1..=3).map(|slot| address(&cluster, "names", "api", slot, "inner")).collect();
+    let api: BTreeSet<String> =
+        (1..=3).map(|slot| address(&cluster, "names", "api", slot, "inner")).collect();
 
     // One ready replica at a time, in rotation; all of them in the end.
     for name in ["api", "api.names", "backend", "api-v2", "API"] {
@@ -64,7 +65,13 @@ networks: {edge: , inner: {internal: true}}
     // Nothing ready: the name is known, and the answer is to try again.
     cluster.ok(["scale", "names/api=0"]);
     let error = eventually("the name has no address", || resolve(&front, "api").err());
-    assert!(error.contains("Temporary failure") || error.contains("Try again") || error.contains("not known") || error.contains("No address"), "{error}");
+    assert!(
+        error.contains("Temporary failure")
+            || error.contains("Try again")
+            || error.contains("not known")
+            || error.contains("No address"),
+        "{error}"
+    );
     cluster.ok(["scale", "names/api=2"]);
     assert_eq!(resolve(&front, "tasks.api").unwrap().len(), 2);
 }
@@ -85,10 +92,20 @@ services:
 "#,
     );
     cluster.ok(["up", "-f", &file, "--detach"]);
-    eventually("all run", || (cluster.replicas("ready").iter().filter(|replica| !replica["started"].as_str().unwrap().is_empty()).count() == 3).then_some(()));
+    eventually("all run", || {
+        (cluster
+            .replicas("ready")
+            .iter()
+            .filter(|replica| !replica["started"].as_str().unwrap().is_empty())
+            .count()
+            == 3)
+            .then_some(())
+    });
     let client = address(&cluster, "ready", "client", 1, "default");
     let first = address(&cluster, "ready", "web", 1, "default");
-    eventually("peers are found before they are ready", || resolve(&client, "tasks.web").ok().filter(|found| found.len() == 2));
+    eventually("peers are found before they are ready", || {
+        resolve(&client, "tasks.web").ok().filter(|found| found.len() == 2)
+    });
     assert!(resolve(&client, "web").is_err());
 
     get(&format!("http://{first}:8080/write/tmp/ok"), None).unwrap();
@@ -137,7 +154,11 @@ fn answers_on_the_wire_are_as_designed() {
     let aaaa = ask(gateway, "web", 28);
     assert_eq!((code(&aaaa), count(&aaaa)), (0, 0), "AAAA is empty, not an error");
     let reversed = expected.split('.').rev().collect::<Vec<_>>().join(".");
-    assert_eq!(code(&ask(gateway, &format!("{reversed}.in-addr.arpa"), 12)), 3, "nobody outside is asked about our addresses");
+    assert_eq!(
+        code(&ask(gateway, &format!("{reversed}.in-addr.arpa"), 12)),
+        3,
+        "nobody outside is asked about our addresses"
+    );
 
     // The container's file names this server and no inherited search domain.
     let conf = docker(["exec", &container, "/probe", "env", "HOME"]);

@@ -62,7 +62,10 @@ fn a_service_is_scaled_changed_restarted_stopped_started_and_removed() {
     // A restart keeps the containers and starts each of them anew.
     let started = |replicas: &[Value]| -> Vec<String> {
         let format = "{{.Id}} {{.State.StartedAt}}";
-        replicas.iter().map(|replica| docker(["inspect", "-f", format, replica["container"].as_str().unwrap()])).collect()
+        replicas
+            .iter()
+            .map(|replica| docker(["inspect", "-f", format, replica["container"].as_str().unwrap()]))
+            .collect()
     };
     let before = started(&after);
     cluster.ok(["restart", "shop/web"]);
@@ -81,7 +84,8 @@ fn a_service_is_scaled_changed_restarted_stopped_started_and_removed() {
     assert!(cluster.containers().is_empty());
     cluster.ok(["down", "shop"]);
     assert_eq!(cluster.json(["ls"]), Value::Array(vec![]));
-    let networks = || docker(["network", "ls", "-q", "--filter", &format!("label=gantry.cluster={}", cluster.id())]);
+    let networks =
+        || docker(["network", "ls", "-q", "--filter", &format!("label=gantry.cluster={}", cluster.id())]);
     eventually("the stack's network is gone", || networks().is_empty().then_some(()));
 }
 
@@ -109,10 +113,13 @@ services:
     );
     cluster.ok(["up", "-f", &file]);
     let replicas = cluster.replicas("chain");
-    let of = |name: &str| replicas.iter().find(|replica| replica["service"] == format!("chain/{name}")).unwrap();
+    let of =
+        |name: &str| replicas.iter().find(|replica| replica["service"] == format!("chain/{name}")).unwrap();
     assert_eq!(of("migrate")["state"], "completed");
     assert_eq!(of("db")["state"], "healthy");
-    let when = |name: &str, field: &str| docker(["inspect", "-f", &format!("{{{{.State.{field}}}}}"), of(name)["container"].as_str().unwrap()]);
+    let when = |name: &str, field: &str| {
+        docker(["inspect", "-f", &format!("{{{{.State.{field}}}}}"), of(name)["container"].as_str().unwrap()])
+    };
     assert!(when("migrate", "FinishedAt") < when("web", "StartedAt"));
     assert!(when("db", "StartedAt") < when("migrate", "StartedAt"));
 
@@ -168,7 +175,12 @@ fn what_was_stopped_killed_or_removed_by_hand_comes_back() {
         docker(act.iter().copied().chain([container.as_str()]));
         eventually("it runs again", || {
             let replica = cluster.replicas("hand")[0].clone();
-            let inspected = gantry_e2e::docker_may_fail(["inspect", "-f", "{{.State.StartedAt}} {{.State.Running}}", &container]);
+            let inspected = gantry_e2e::docker_may_fail([
+                "inspect",
+                "-f",
+                "{{.State.StartedAt}} {{.State.Running}}",
+                &container,
+            ]);
             let runs = inspected.stdout.contains("true") && !inspected.stdout.contains(&before);
             (runs && replica["state"] == "running").then_some(())
         });
@@ -179,7 +191,8 @@ fn what_was_stopped_killed_or_removed_by_hand_comes_back() {
 #[test]
 fn a_crashing_process_is_counted_and_said() {
     let cluster = Cluster::start();
-    let file = cluster.file("crash", "services: {web: {image: gantry-e2e/probe, command: [exit, '7', after, '200']}}");
+    let file = cluster
+        .file("crash", "services: {web: {image: gantry-e2e/probe, command: [exit, '7', after, '200']}}");
     cluster.ok(["up", "-f", &file, "--detach"]);
     eventually("its restarts are counted", || {
         let replicas = cluster.replicas("crash");
@@ -192,7 +205,10 @@ fn a_crashing_process_is_counted_and_said() {
 #[test]
 fn memory_that_ran_out_is_named() {
     let cluster = Cluster::start();
-    let file = cluster.file("hog", "services: {hog: {image: gantry-e2e/probe, command: [hog, '200'], mem_limit: 32M, restart: 'no'}}");
+    let file = cluster.file(
+        "hog",
+        "services: {hog: {image: gantry-e2e/probe, command: [hog, '200'], mem_limit: 32M, restart: 'no'}}",
+    );
     cluster.ok(["up", "-f", &file, "--detach"]);
     let end = eventually("it has ended", || {
         let replica = cluster.replicas("hog").first()?.clone();
@@ -206,7 +222,10 @@ fn memory_that_ran_out_is_named() {
 #[test]
 fn a_process_that_ignores_the_stop_signal_is_killed_at_the_end_of_its_grace() {
     let cluster = Cluster::start();
-    let file = cluster.file("deaf", "services: {web: {image: gantry-e2e/probe, command: [stubborn], stop_grace_period: 1s}}");
+    let file = cluster.file(
+        "deaf",
+        "services: {web: {image: gantry-e2e/probe, command: [stubborn], stop_grace_period: 1s}}",
+    );
     cluster.ok(["up", "-f", &file]);
     cluster.ok(["down", "deaf", "--timeout", "8s"]);
     assert!(cluster.containers().is_empty());
@@ -289,7 +308,8 @@ fn use_of_resources_and_events_are_shown() {
     assert!(stats[0]["memory"].as_u64().unwrap() > 0 && stats[0]["pids"].as_u64().unwrap() > 0, "{stats}");
 
     let events = cluster.json(["events", "seen"]);
-    let reasons: Vec<&str> = events.as_array().unwrap().iter().map(|event| event["reason"].as_str().unwrap()).collect();
+    let reasons: Vec<&str> =
+        events.as_array().unwrap().iter().map(|event| event["reason"].as_str().unwrap()).collect();
     assert!(reasons.starts_with(&["Deployed", "Placed"]), "{reasons:?}");
     assert!(cluster.json(["events", "nothing"]).as_array().unwrap().is_empty());
 
@@ -334,7 +354,8 @@ volumes: {data: }
 "#,
     );
     std::fs::create_dir(std::path::Path::new(&file).with_file_name("conf")).unwrap();
-    std::fs::write(std::path::Path::new(&file).with_file_name("conf").join("a.txt"), "from the project").unwrap();
+    std::fs::write(std::path::Path::new(&file).with_file_name("conf").join("a.txt"), "from the project")
+        .unwrap();
     cluster.ok(["up", "-f", &file]);
     let container = cluster.replicas("full")[0]["container"].as_str().unwrap().to_owned();
     let inspected: Value = serde_json::from_str(&docker(["inspect", &container])).unwrap();

@@ -71,7 +71,7 @@ fn main() {
 
 fn forever() -> ! {
     loop {
-        thread::sleep(Duration::from_secs(3600));
+        thread::sleep(Duration::from_hours(1));
     }
 }
 

@@ -24,8 +24,10 @@ async fn look(address: &str, name: &str, own: &Bundle) -> Option<String> {
     roots.add(CertificateDer::from_pem_slice(own.ca.as_bytes()).ok()?).ok()?;
     let certificate = CertificateDer::from_pem_slice(own.certificate.as_bytes()).ok()?;
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).ok()?;
-    let mut config =
-        ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(vec![certificate], key).ok()?;
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], key)
+        .ok()?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from(name.to_owned()).ok()?;
     let stream = TcpStream::connect(address).await.ok()?;

@@ -5,8 +5,8 @@
 //! serves health and reflection; the admin port serves metrics and liveness to this host.
 
 mod access;
-mod backoff;
 mod alert;
+mod backoff;
 mod client;
 mod clock;
 mod problem;

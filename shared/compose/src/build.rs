@@ -79,14 +79,15 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> Option<Build> {
 
 fn checked(section: &Section<'_>, context: &Context<'_>, build: Build) -> Option<Build> {
     if context.check_builds && !build.context.is_dir() {
-        section
-            .log
-            .error(section.key_at("build"), format!("the folder {} does not exist", build.context.display()));
+        section.log.error(
+            section.value_at("build"),
+            format!("the folder {} does not exist", build.context.display()),
+        );
         return None;
     }
     let dockerfile = build.context.join(build.dockerfile.as_deref().unwrap_or("Dockerfile"));
     if context.check_builds && build.dockerfile_inline.is_none() && !dockerfile.is_file() {
-        section.log.error(section.key_at("build"), format!("there is no {}", dockerfile.display()));
+        section.log.error(section.value_at("build"), format!("there is no {}", dockerfile.display()));
         return None;
     }
     Some(build)

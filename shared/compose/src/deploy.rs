@@ -22,7 +22,10 @@ pub fn read(section: &Section<'_>, spec: &mut ServiceSpec) {
             );
         }
         Some(other) => {
-            log.error(deploy.key_at("mode"), format!("there is no mode {other:?}: use replicated or global"));
+            log.error(
+                deploy.value_at("mode"),
+                format!("there is no mode {other:?}: use replicated or global"),
+            );
         }
     }
     if let Some(replicas) = deploy.number("replicas") {

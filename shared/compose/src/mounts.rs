@@ -35,7 +35,7 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> Vec<Mount> {
     for line in section.text_or_texts("tmpfs") {
         match tmpfs(&line) {
             Ok(mount) => mounts.push((mount, section.key_at("tmpfs"))),
-            Err(problem) => section.log.error(section.key_at("tmpfs"), problem),
+            Err(problem) => section.log.error(section.value_at("tmpfs"), problem),
         }
     }
     for (at, (mount, place)) in mounts.iter().enumerate() {

@@ -82,11 +82,11 @@ fn long(log: &Log, node: &Node) -> Option<Port> {
         match range(&text) {
             Ok(found) if found.len() == 1 => found.first().copied(),
             Ok(_) => {
-                log.error(section.key_at(key), format!("{key} is a range: give one port"));
+                log.error(section.value_at(key), format!("{key} is a range: give one port"));
                 None
             }
             Err(problem) => {
-                log.error(section.key_at(key), problem);
+                log.error(section.value_at(key), problem);
                 None
             }
         }
@@ -96,7 +96,7 @@ fn long(log: &Log, node: &Node) -> Option<Port> {
     let host_ip = match text("host_ip").map(|ip| read_ip(&ip)) {
         Some(Ok(ip)) => ip,
         Some(Err(problem)) => {
-            log.error(section.key_at("host_ip"), problem);
+            log.error(section.value_at("host_ip"), problem);
             None
         }
         None => None,
@@ -104,7 +104,7 @@ fn long(log: &Log, node: &Node) -> Option<Port> {
     let protocol = match text("protocol").map(|protocol| read_protocol(&protocol)) {
         Some(Ok(protocol)) => protocol,
         Some(Err(problem)) => {
-            log.error(section.key_at("protocol"), problem);
+            log.error(section.value_at("protocol"), problem);
             Protocol::Tcp
         }
         None => Protocol::Tcp,
@@ -112,7 +112,10 @@ fn long(log: &Log, node: &Node) -> Option<Port> {
     match text("mode").as_deref() {
         None | Some("host" | "ingress") => {}
         Some(other) => {
-            log.error(section.key_at("mode"), format!("mode must be host or ingress, and this is {other:?}"));
+            log.error(
+                section.value_at("mode"),
+                format!("mode must be host or ingress, and this is {other:?}"),
+            );
         }
     }
     // Names are for people; the protocol inside is for proxies.

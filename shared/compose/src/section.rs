@@ -97,6 +97,11 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|(name, _)| &*name.name == key).map_or(self.at, |(name, _)| name.at)
     }
 
+    /// Where a key's value stands; where the section stands, if there is none.
+    pub fn value_at(&self, key: &str) -> At {
+        self.entries.iter().find(|(name, _)| &*name.name == key).map_or(self.at, |(_, value)| value.at)
+    }
+
     /// Reads a key with `read`, which says what it wants.
     fn parse<T>(&self, key: &'static str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
         let node = self.get(key)?;

@@ -46,7 +46,7 @@ pub fn read(name: &str, section: Section<'_>, context: &Context<'_>) -> Service 
     if spec.container.network_mode != NetworkMode::Networks {
         for key in ["networks", "ports"] {
             if section.get(if key == "networks" { "networks" } else { "ports" }).is_some() {
-                log.error(section.key_at(key), format!("{key} do not go together with network_mode"));
+                log.error(section.value_at(key), format!("{key} do not go together with network_mode"));
             }
         }
     }
@@ -93,9 +93,10 @@ fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Con
             .filter_map(|address| match address.parse() {
                 Ok(address) => Some(address),
                 Err(_) => {
-                    section
-                        .log
-                        .error(section.key_at("dns"), format!("{address:?} is no address of a name server"));
+                    section.log.error(
+                        section.value_at("dns"),
+                        format!("{address:?} is no address of a name server"),
+                    );
                     None
                 }
             })
@@ -128,7 +129,7 @@ fn labels(section: &Section<'_>) -> std::collections::BTreeMap<String, String> {
     let labels = section.pairs("labels");
     if let Some(label) = labels.keys().find(|label| label.starts_with("gantry.")) {
         section.log.error(
-            section.key_at("labels"),
+            section.value_at("labels"),
             format!("the label {label} begins with \"gantry.\": those are Gantry's own"),
         );
     }
@@ -140,7 +141,7 @@ fn restart(section: &Section<'_>) -> Option<RestartPolicy> {
     let policy = restart_policy(&text);
     if policy.is_none() {
         section.log.error_with(
-            section.key_at("restart"),
+            section.value_at("restart"),
             format!("there is no restart policy {text:?}"),
             "use \"no\", always, unless-stopped, on-failure or on-failure:3",
         );
@@ -173,7 +174,7 @@ fn resources(section: &Section<'_>) -> Resources {
             Some(size) => i64::try_from(size).ok(),
             None => {
                 section.log.error(
-                    section.key_at("memswap_limit"),
+                    section.value_at("memswap_limit"),
                     format!("memswap_limit must be a size or -1, and this is {text:?}"),
                 );
                 None
@@ -236,7 +237,7 @@ fn devices(section: &Section<'_>) -> Vec<Device> {
                 [source, target, permissions] => (*source, *target, *permissions),
                 _ => {
                     section.log.error(
-                        section.key_at("devices"),
+                        section.value_at("devices"),
                         format!("{text:?} is no device: write /dev/x or /dev/x:/dev/y:rwm"),
                     );
                     return None;
@@ -278,7 +279,7 @@ fn network_mode(section: &Section<'_>) -> NetworkMode {
         Some("none") => NetworkMode::None,
         Some(other) => {
             section.log.error(
-                section.key_at("network_mode"),
+                section.value_at("network_mode"),
                 format!("network_mode {other:?} is not supported: use host or none, or networks"),
             );
             NetworkMode::Networks
@@ -291,7 +292,7 @@ fn host_or_nothing(section: &Section<'_>, key: &'static str) -> Option<String> {
     if text == "host" {
         return Some(text);
     }
-    section.log.error(section.key_at(key), format!("{key} {text:?} is not supported: use host"));
+    section.log.error(section.value_at(key), format!("{key} {text:?} is not supported: use host"));
     None
 }
 
@@ -304,7 +305,7 @@ fn pull_policy(section: &Section<'_>, builds: bool) -> PullPolicy {
         Some("never" | "build") => PullPolicy::Never,
         Some(other) => {
             section.log.error(
-                section.key_at("pull_policy"),
+                section.value_at("pull_policy"),
                 format!("there is no pull_policy {other:?}: use missing, always, never or build"),
             );
             PullPolicy::Missing
