@@ -1,6 +1,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -19,32 +20,35 @@ pub struct Cluster {
     config: TempDir,
     /// The namespace and `DOCKER_HOST` of an engine of the test's own.
     engine: Option<(String, String)>,
+    id: OnceLock<String>,
 }
 
 impl Cluster {
     /// Starts a new one, with nothing of any before.
     pub fn start() -> Self {
-        let cluster = Self { config: TempDir::new().unwrap(), engine: None };
+        let cluster = Self { config: TempDir::new().unwrap(), engine: None, id: OnceLock::new() };
         cluster.clear();
         cluster.init();
+        // Known from the start, so that it can be told while the scheduler is away.
+        cluster.id();
         cluster
     }
 
     /// Starts a new one on another engine than this machine's.
     pub fn start_on(engine: &Engine) -> Self {
         let at = (engine.namespace().to_owned(), engine.host());
-        let cluster = Self { config: TempDir::new().unwrap(), engine: Some(at) };
+        let cluster = Self { config: TempDir::new().unwrap(), engine: Some(at), id: OnceLock::new() };
         cluster.init();
+        // Known from the start, so that it can be told while the scheduler is away.
+        cluster.id();
         cluster
     }
 
-    /// Ends a part's process with SIGKILL, as the kernel does when memory runs out. The engine starts it again.
+    /// Ends a part's process with SIGKILL, as the kernel does when memory runs out, and starts it again. The
+    /// engine would too, but waits twice as long each time.
     pub fn kill(&self, part: &str) {
-        let id = self.docker(["inspect", "-f", "{{.State.Pid}}", &self.container(part)]);
-        // Between its end and its next start it has none.
-        if id != "0" {
-            Run::of(Command::new("kill").args(["-s", "KILL", &id]));
-        }
+        self.docker(["kill", &self.container(part)]);
+        self.docker(["start", &self.container(part)]);
     }
 
     /// Runs `docker` on the cluster's engine, which must succeed.
@@ -77,6 +81,13 @@ impl Cluster {
         format!("gantry-{NAME}-{part}")
     }
 
+    /// The folder of a part's data.
+    pub fn data(&self, part: &str) -> PathBuf {
+        let folder = self.docker(["volume", "inspect", "-f", "{{.Mountpoint}}", &self.container(part)]);
+        assert!(folder.starts_with('/'), "{folder}");
+        PathBuf::from(folder)
+    }
+
     /// The scheduler's address.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{PORT_BASE}")
@@ -94,8 +105,8 @@ impl Cluster {
 
     /// The cluster's id.
     pub fn id(&self) -> String {
-        let versions = self.json(["version"]);
-        versions["id"].as_str().unwrap().to_owned()
+        let ask = || self.json(["version"])["id"].as_str().unwrap().to_owned();
+        self.id.get_or_init(ask).clone()
     }
 
     /// `gantry`, set up for this cluster.

@@ -1,11 +1,12 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::command::{Run, docker};
-use crate::wait::eventually;
+use crate::wait::{after, eventually};
 
 /// A Docker Engine of the test's own, which may be killed: in a network namespace, with its own folders.
 pub struct Engine {
@@ -45,10 +46,21 @@ impl Engine {
     /// Starts the daemon, which was not there or was killed, and waits until it answers.
     pub fn resume(&mut self) {
         assert!(self.daemon.is_none(), "the engine runs already");
+        self.spawn();
+        eventually("the engine answers", || self.answers().then_some(()));
+    }
+
+    fn answers(&self) -> bool {
+        self.docker_may_fail(["version"]).code == Some(0)
+    }
+
+    fn spawn(&mut self) {
         let folder = self.folder.path().display();
         let log = File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
-        // A killed daemon leaves this behind, and the next one takes it for a daemon that runs.
-        let _ = std::fs::remove_file(self.folder.path().join("pid"));
+        // A killed daemon leaves these behind, and the next one takes them for processes that run.
+        for left in ["pid", "exec/containerd/containerd.pid"] {
+            let _ = std::fs::remove_file(self.folder.path().join(left));
+        }
         let daemon = Command::new("nsenter")
             .arg(format!("--net=/run/netns/{}", self.name))
             .args(["dockerd", "--bip", "172.30.9.1/24", "--host", &self.host()])
@@ -60,7 +72,9 @@ impl Engine {
             .spawn()
             .unwrap();
         self.daemon = Some(daemon);
-        eventually("the engine answers", || (self.docker_may_fail(["version"]).code == Some(0)).then_some(()));
+        eventually("the engine answers", || {
+            (self.docker_may_fail(["version"]).code == Some(0)).then_some(())
+        });
     }
 
     /// Ends the daemon with SIGKILL.
@@ -70,10 +84,11 @@ impl Engine {
         daemon.wait().unwrap();
     }
 
-    /// Sends the daemon a signal: `STOP` makes it hang, `CONT` makes it go on.
-    pub fn signal(&self, signal: &str) {
-        let id = self.daemon.as_ref().expect("the engine runs").id().to_string();
-        Run::of(Command::new("kill").args(["-s", signal, &id])).ok();
+    /// Makes the daemon hang, until what this answers with is dropped.
+    pub fn hang(&self) -> Hang {
+        let hang = Hang { id: self.daemon.as_ref().expect("the engine runs").id().to_string() };
+        hang.signal("STOP");
+        hang
     }
 
     /// Where it listens, as `DOCKER_HOST` has it.
@@ -94,7 +109,8 @@ impl Engine {
     fn load(&self) {
         let archive = self.folder.path().join("images.tar").to_string_lossy().into_owned();
         let ours = docker(["images", "--format", "{{.Repository}}:{{.Tag}}"]);
-        let names = ours.lines().filter(|name| name.rsplit_once(':').is_some_and(|(name, _)| IMAGES.contains(&name)));
+        let names =
+            ours.lines().filter(|name| name.rsplit_once(':').is_some_and(|(name, _)| IMAGES.contains(&name)));
         docker(["save", "-o", &archive, PROBE].into_iter().chain(names));
         self.docker_may_fail(["load", "-q", "-i", &archive]).ok();
     }
@@ -106,12 +122,39 @@ impl Engine {
     }
 }
 
+/// An engine that hangs.
+pub struct Hang {
+    id: String,
+}
+
+impl Hang {
+    fn signal(&self, signal: &str) {
+        Run::of(Command::new("kill").args(["-s", signal, &self.id])).ok();
+    }
+}
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        self.signal("CONT");
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             let last: Vec<_> = log.lines().rev().take(20).collect();
             eprintln!("--- dockerd\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+        if self.daemon.is_none() {
+            // A killed daemon leaves containers that run: only a daemon can end them.
+            self.spawn();
+            for _ in 0..100 {
+                if self.answers() {
+                    break;
+                }
+                after(Duration::from_millis(100));
+            }
         }
         if let Some(mut daemon) = self.daemon.take() {
             let containers = self.docker_may_fail(["ps", "-aq"]).stdout;

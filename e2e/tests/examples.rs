@@ -52,7 +52,9 @@ fn accounts_register_log_in_and_outlive_a_restart_and_a_redeployment() {
     let file = on_port(&cluster, "accounts", "8001:5000", "18001:5000");
     let url = |path: &str| format!("http://127.0.0.1:18001/{path}");
     let ada = [("name", "ada"), ("password", "correct horse")];
-    let home = |cookie: Option<&str>| get(&url(""), cookie).ok().filter(|page| page.status == 200).map(|page| page.body);
+    let home = |cookie: Option<&str>| {
+        get(&url(""), cookie).ok().filter(|page| page.status == 200).map(|page| page.body)
+    };
     cluster.ok(["up", "-p", "e2e-accounts", "-f", &file]);
 
     assert!(home(None).unwrap().contains("not logged in"));
@@ -82,7 +84,19 @@ fn accounts_register_log_in_and_outlive_a_restart_and_a_redeployment() {
     assert!(home(Some(&session)).unwrap().contains("not logged in"));
 
     // No password can be read anywhere: not in the database, not in what Gantry shows.
-    let dump = cluster.ok(["exec", "-p", "e2e-accounts", "-T", "db", "pg_dump", "-h", "/tmp", "-U", "accounts", "accounts"]);
+    let dump = cluster.ok([
+        "exec",
+        "-p",
+        "e2e-accounts",
+        "-T",
+        "db",
+        "pg_dump",
+        "-h",
+        "/tmp",
+        "-U",
+        "accounts",
+        "accounts",
+    ]);
     assert!(dump.contains("$argon2id$") && !dump.contains("correct horse"), "{dump}");
 }
 

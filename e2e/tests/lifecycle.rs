@@ -125,17 +125,36 @@ fn containers_of_services_are_refused_with_the_command_to_use() {
 #[test]
 fn a_generic_client_drives_a_container_by_reflection_alone() {
     let cluster = Cluster::start();
-    let python = std::env::var("GANTRY_E2E_PYTHON").expect("run these tests with `make e2e`");
-    let script = format!("{}/python/reflection.py", env!("CARGO_MANIFEST_DIR"));
-    let run = Run::of(Command::new(python).args([
-        script.as_str(),
-        cluster.context_file().to_str().unwrap(),
-        &cluster.agent_address(),
-        &cluster.address(),
-    ]));
-    let said = run.ok();
+    let said = python(
+        "reflection.py",
+        &[cluster.context_file().to_str().unwrap(), &cluster.agent_address(), &cluster.address()],
+    );
     for step in ["created", "started", "logs", "exec", "stats", "stopped", "restarted", "removed", "refused"]
     {
         assert!(said.contains(step), "{said}");
     }
+}
+
+#[test]
+fn a_generic_client_reaches_the_rest_of_the_agents_api() {
+    let cluster = Cluster::start();
+    let said = python("agent_api.py", &[cluster.context_file().to_str().unwrap(), &cluster.agent_address()]);
+    for step in [
+        "paused, renamed, listed",
+        "copied",
+        "attached, waited",
+        "events",
+        "built, tagged",
+        "volumes, networks",
+        "host",
+    ] {
+        assert!(said.contains(step), "{said}");
+    }
+}
+
+/// Runs a script of the tests' Python, which must succeed, and answers with what it said.
+fn python(script: &str, args: &[&str]) -> String {
+    let python = std::env::var("GANTRY_E2E_PYTHON").expect("run these tests with `make e2e`");
+    let script = format!("{}/python/{script}", env!("CARGO_MANIFEST_DIR"));
+    Run::of(Command::new(python).arg(script).args(args)).ok()
 }

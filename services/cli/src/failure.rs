@@ -102,6 +102,12 @@ impl fmt::Display for Failure {
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        use std::error::Error as _;
+        // A server's answer has no cause; what has one happened on the way.
+        if let Some(cause) = status.source() {
+            return Self::error(format!("the connection was lost: {}", gantry_boot::chain(cause)))
+                .hint("is it restarting? try again in a moment; `gantry init` starts what does not run");
+        }
         let message = describe(&status);
         match status.code() {
             Code::InvalidArgument => Self::bad_input(message),
@@ -117,14 +123,10 @@ impl From<Status> for Failure {
 }
 
 fn describe(status: &Status) -> String {
-    use std::error::Error as _;
-    let message = status.message();
-    // tonic's own words for a broken connection say nothing to people; its cause does.
-    if message.is_empty() || message == "transport error" || message.starts_with("h2 protocol error") {
-        let cause = status.source().map(gantry_boot::chain).unwrap_or_default();
-        return format!("the connection broke: {message} {cause}").trim_end().to_owned();
+    match status.message() {
+        "" => format!("the server gave no reason ({})", status.code()),
+        message => message.to_owned(),
     }
-    message.to_owned()
 }
 
 impl From<ConnectError> for Failure {

@@ -30,7 +30,7 @@ pub async fn exists(agent: &Channel, image: &str) -> Result<bool> {
     }
 }
 
-/// Builds `image`. What the build prints goes to `line`, and, if it fails, into the failure too.
+/// Builds `image`. What the build prints goes to `line`, line by line.
 pub async fn build(agent: &Channel, image: &str, build: &Build, mut line: impl FnMut(&str)) -> Result<()> {
     let (messages, stream) = mpsc::channel(4);
     let start = BuildImageStart {
@@ -50,26 +50,22 @@ pub async fn build(agent: &Channel, image: &str, build: &Build, mut line: impl F
     let packing = tokio::task::spawn_blocking(move || pack(&packed, Chunks::new(messages)));
 
     let mut client = ImageServiceClient::new(agent.clone());
-    let mut output = String::new();
-    let failed = |output: &str, words: &str| {
-        Failure::error(format!("image {image} cannot be built: {words}")).details(output.to_owned())
-    };
+    let failed = |words: &str| Failure::error(format!("image {image} cannot be built: {words}"));
     let mut answers = match client.build_image(ReceiverStream::new(stream)).await {
         Ok(answers) => answers.into_inner(),
-        Err(status) => return Err(failed(&output, status.message())),
+        Err(status) => return Err(failed(status.message())),
     };
     let built = loop {
         match answers.message().await {
             Ok(Some(answer)) => match answer.message {
                 Some(build_image_response::Message::Output(text)) => {
                     text.lines().filter(|text| !text.trim().is_empty()).for_each(&mut line);
-                    output.push_str(&text);
                 }
                 Some(build_image_response::Message::ImageId(_)) => break Ok(()),
                 None => {}
             },
-            Ok(None) => break Err(failed(&output, "the agent hung up")),
-            Err(status) => break Err(failed(&output, status.message())),
+            Ok(None) => break Err(failed("the agent hung up")),
+            Err(status) => break Err(failed(status.message())),
         }
     };
     // What could not be read here explains more than what the engine made of it.

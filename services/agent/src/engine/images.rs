@@ -1,6 +1,7 @@
 //! Images.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::body_try_stream;
 use bollard::models::{BuildInfo, ImageInspect};
@@ -12,12 +13,16 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use gantry_api::agent::v1 as wire;
 use prost_types::Timestamp as WireTime;
+use tokio::time::timeout;
 
 use super::Engine;
 use super::containers::{Filters, filters};
 use super::error::{Error, Kind, Result};
 use super::inspect::parse_time;
 use super::streams::Flow;
+
+/// To look up an image is quick; an engine that takes longer hangs.
+const ANSWERS: Duration = Duration::from_secs(10);
 
 /// An image that the engine has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +47,8 @@ pub enum BuildStep {
 impl Engine {
     /// The image of a name or id; `None` if the engine does not have it.
     pub async fn find_image(&self, image: &str) -> Result<Option<FoundImage>> {
-        match self.docker.inspect_image(image).await {
+        let found = timeout(ANSWERS, self.docker.inspect_image(image)).await;
+        match found.map_err(|_| Error::new(Kind::Timeout, "the Docker Engine does not answer"))? {
             Ok(found) => Ok(Some(FoundImage {
                 platform: platform(&found),
                 has_healthcheck: found

@@ -35,6 +35,10 @@ impl DockerRuntime {
 }
 
 impl Runtime for DockerRuntime {
+    async fn ping(&self) -> Result<(), Error> {
+        self.engine.ping().await
+    }
+
     async fn list(&self) -> Result<Vec<Observed>, Error> {
         let mut all = Vec::new();
         for container in self.engine.list(true, &self.of_cluster()).await? {

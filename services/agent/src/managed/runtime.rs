@@ -29,6 +29,8 @@ type Done<T> = Result<T, Error>;
 
 /// An engine, as far as this cluster's replicas go.
 pub trait Runtime: Clone + Send + Sync + 'static {
+    /// Whether the engine answers.
+    fn ping(&self) -> impl Future<Output = Done<()>> + Send;
     /// All containers of this cluster.
     fn list(&self) -> impl Future<Output = Done<Vec<Observed>>> + Send;
     /// The replica's container of an id or name.

@@ -12,10 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::fleet::Fleet;
 use super::runtime::Runtime;
-use crate::engine::Error;
+use crate::engine::{Error, Kind};
 
 /// Even without any event everything is looked at again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// The engine is asked this often whether it is there: one that hangs closes no connection.
+const PULSE: Duration = Duration::from_secs(3);
+/// It is busy at times; one that says nothing for this long hangs.
+const HANGS: Duration = Duration::from_secs(10);
 
 /// Watches until `stop`. `problem` says why the engine cannot be used; nothing while it can.
 pub async fn watch<R: Runtime>(
@@ -52,9 +57,10 @@ async fn watch_once<R: Runtime>(
 ) -> Error {
     let mut changes = runtime.changes(*last);
     loop {
-        match runtime.list().await {
-            Ok(containers) => fleet.see_all(containers).await,
-            Err(error) => return error,
+        match timeout(LOOK_AGAIN, runtime.list()).await {
+            Ok(Ok(containers)) => fleet.see_all(containers).await,
+            Ok(Err(error)) => return error,
+            Err(_) => return hangs(),
         }
         problem.send_if_modified(|known| {
             let recovered = known.take().is_some();
@@ -66,15 +72,18 @@ async fn watch_once<R: Runtime>(
         backoff.reset();
         let look_again = sleep(LOOK_AGAIN);
         tokio::pin!(look_again);
+        let pulse = pulse(runtime);
+        tokio::pin!(pulse);
         loop {
             let next = tokio::select! {
                 () = &mut look_again => break,
+                error = &mut pulse => return error,
                 next = changes.next() => next,
             };
             let changed = match next {
                 Some(Ok(changed)) => changed,
                 Some(Err(error)) => return error,
-                None => return Error::new(crate::engine::Kind::Unavailable, "the Docker Engine hung up"),
+                None => return Error::new(Kind::Unavailable, "the Docker Engine hung up"),
             };
             *last = Some(changed.time);
             let seen = if changed.gone {
@@ -83,12 +92,26 @@ async fn watch_once<R: Runtime>(
                 match timeout(LOOK_AGAIN, runtime.observe(&changed.id)).await {
                     Ok(Ok(seen)) => seen,
                     Ok(Err(error)) => return error,
-                    Err(_) => {
-                        return Error::new(crate::engine::Kind::Timeout, "the Docker Engine does not answer");
-                    }
+                    Err(_) => return hangs(),
                 }
             };
             fleet.see(&changed.replica, seen).await;
         }
     }
+}
+
+/// Asks the engine again and again, until it does not answer.
+async fn pulse<R: Runtime>(runtime: &R) -> Error {
+    loop {
+        sleep(PULSE).await;
+        match timeout(HANGS, runtime.ping()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error,
+            Err(_) => return hangs(),
+        }
+    }
+}
+
+fn hangs() -> Error {
+    Error::new(Kind::Timeout, "the Docker Engine does not answer")
 }

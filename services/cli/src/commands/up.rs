@@ -1,7 +1,8 @@
 //! `gantry up` and `gantry plan`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use gantry_api::cluster::v1::{
     ApplyStackRequest, ChangeAction, ListReplicasRequest, PlanStackRequest, PlannedChange,
@@ -18,13 +19,17 @@ use crate::failure::{Failure, Result};
 use crate::progress::{self, Until};
 use crate::{image, output, project};
 
+/// Lines of a failed build's output that a terminal shows.
+const OUTPUT_LINES: usize = 200;
+
 /// Deploys a Compose file.
 pub async fn run<F: Future<Output = Result<Cluster>>>(connect: impl Fn() -> F, up: Up) -> Result<()> {
     // What is wrong with the file is said before anything else is tried.
     let project = project::read(&up.file, is_local())?;
     let cluster = connect().await?;
     build(&cluster, &project, up.build).await?;
-    let changes = apply(&cluster, &project, up.force_recreate).await?;
+    let applying = tokio::time::timeout(up.timeout, apply(&cluster, &project, up.force_recreate)).await;
+    let changes = applying.map_err(|_| unapplied(&project, up.timeout))??;
     for change in &changes {
         eprintln!("{}", line(change));
     }
@@ -88,16 +93,23 @@ async fn build(cluster: &Cluster, project: &Project, always: bool) -> Result<()>
             continue;
         }
         let bar = spinner(&format!("building {name}"));
-        let shown = bar.clone();
-        let built = image::build(&agent, name, build, |line| match &shown {
-            Some(bar) => bar.set_message(format!("building {name}: {line}")),
+        // On a terminal the output scrolls by in one line, and is wanted only if the build fails.
+        let mut unseen = VecDeque::new();
+        let built = image::build(&agent, name, build, |line| match &bar {
+            Some(bar) => {
+                bar.set_message(format!("building {name}: {line}"));
+                unseen.push_back(line.to_owned());
+                if unseen.len() > OUTPUT_LINES {
+                    unseen.pop_front();
+                }
+            }
             None => eprintln!("{name} | {line}"),
         });
         let built = built.await;
-        if let Some(bar) = bar {
+        if let Some(bar) = &bar {
             bar.finish_and_clear();
         }
-        built?;
+        built.map_err(|failure| failure.details(Vec::from(unseen).join("\n")))?;
         eprintln!("image {name} built");
     }
     Ok(())
@@ -150,6 +162,15 @@ async fn apply(cluster: &Cluster, project: &Project, force_recreate: bool) -> Re
         bar.finish_and_clear();
     }
     applied
+}
+
+fn unapplied(project: &Project, limit: Duration) -> Failure {
+    let stack = &project.stack.name;
+    Failure::timed_out(format!(
+        "{stack} is not there after {} s: its images are still being fetched",
+        limit.as_secs()
+    ))
+    .hint("nothing was changed; is the engine well? `gantry node ls` shows it; `--timeout 30m` waits longer")
 }
 
 /// Where the stack can be reached.
