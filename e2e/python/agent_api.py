@@ -44,7 +44,7 @@ def containers(agent):
         return agent.call(CONTAINERS, method, request)
 
     began = int(time.time()) - 1
-    spec = {"image": "gantry-e2e/probe", "labels": {"e2e": "api"}, "stdin_open": True, "command": {"words": ["cat"]}}
+    spec = {"image": "gantry-e2e/probe", "labels": {"e2e": "api"}, "stdin_open": True, "stdin_once": True, "command": {"words": ["cat"]}}
     [created] = call("CreateContainer", name=NAME, spec=spec)
     id = created.id
 

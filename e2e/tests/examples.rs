@@ -84,19 +84,8 @@ fn accounts_register_log_in_and_outlive_a_restart_and_a_redeployment() {
     assert!(home(Some(&session)).unwrap().contains("not logged in"));
 
     // No password can be read anywhere: not in the database, not in what Gantry shows.
-    let dump = cluster.ok([
-        "exec",
-        "-p",
-        "e2e-accounts",
-        "-T",
-        "db",
-        "pg_dump",
-        "-h",
-        "/tmp",
-        "-U",
-        "accounts",
-        "accounts",
-    ]);
+    let command = "PGPASSWORD=$POSTGRES_PASSWORD pg_dump -h /tmp -U accounts accounts";
+    let dump = cluster.ok(["exec", "-p", "e2e-accounts", "-T", "db", "sh", "-c", command]);
     assert!(dump.contains("$argon2id$") && !dump.contains("correct horse"), "{dump}");
 }
 

@@ -2,19 +2,20 @@ use std::error::Error;
 
 /// An error with all its causes in one line, without saying the same thing twice.
 pub fn chain(error: &dyn Error) -> String {
-    let mut text = plain(&error.to_string());
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = plain(&cause.to_string());
-        if words.contains(&text) {
-            text = words;
-        } else if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
+    let mut said: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let words = plain(&error.to_string());
+        // An error that repeats its cause says nothing of its own, and the other way round.
+        if said.last().is_some_and(|last| words.contains(last.as_str())) {
+            said.pop();
         }
-        source = cause.source();
+        if !words.is_empty() && !said.iter().any(|earlier| earlier.contains(&words)) {
+            said.push(words);
+        }
+        next = error.source();
     }
-    text
+    said.join(": ")
 }
 
 /// Without the links to manuals for programmers that some libraries put into their errors.
@@ -35,6 +36,9 @@ mod tests {
         let cut = Level("peer closed: https://docs.rs/rustls/latest", None);
         let repeated = Level("broken pipe: peer closed", Some(Box::new(cut)));
         let top = Level("broken pipe", Some(Box::new(repeated)));
-        assert_eq!(chain(&Level("cannot read", Some(Box::new(top)))), "cannot read: broken pipe: peer closed");
+        assert_eq!(
+            chain(&Level("cannot read", Some(Box::new(top)))),
+            "cannot read: broken pipe: peer closed"
+        );
     }
 }

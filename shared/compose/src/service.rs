@@ -72,6 +72,7 @@ fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Con
         domainname: section.text("domainname"),
         tty: section.flag("tty").unwrap_or(false),
         stdin_open: section.flag("stdin_open").unwrap_or(false),
+        stdin_once: false,
         init: section.flag("init"),
         stop_signal: section.text("stop_signal"),
         stop_grace: section.duration("stop_grace_period"),

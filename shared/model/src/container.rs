@@ -33,6 +33,9 @@ pub struct Container {
     pub tty: bool,
     /// Keeps standard input open.
     pub stdin_open: bool,
+    /// Closes standard input when the first client that attached to it lets go.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stdin_once: bool,
     /// Runs an init process as pid 1.
     pub init: Option<bool>,
     /// The signal that asks the process to end.

@@ -57,6 +57,7 @@ pub fn create_body(
         exposed_ports: some(exposed.chain(published)),
         tty: Some(container.tty),
         open_stdin: Some(container.stdin_open),
+        stdin_once: Some(container.stdin_once),
         env: some(environment),
         cmd: container.command.clone(),
         entrypoint: container
