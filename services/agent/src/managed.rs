@@ -14,8 +14,12 @@ mod lifecycle;
 mod resolv;
 mod runtime;
 mod segments;
+#[cfg(test)]
+mod simulated;
 mod status;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use assignment::{Assignment, Segment, VolumeUse};

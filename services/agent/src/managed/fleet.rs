@@ -8,6 +8,7 @@ use std::time::Duration;
 use gantry_api::node::v1 as wire;
 use gantry_model::{Lineage, ReplicaId, Stale, Timestamp};
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,8 @@ pub struct Fleet<R> {
 struct Inner {
     disk: Disk,
     supervisors: HashMap<ReplicaId, watch::Sender<Input>>,
+    /// The supervisors' tasks, which end with the fleet.
+    tasks: JoinSet<()>,
     /// The watch has told of every container: what it did not name is not there.
     synced: bool,
     /// A believed scheduler has said everything that it wants since this agent started.
@@ -72,6 +75,7 @@ impl<R: Runtime> Fleet<R> {
         let inner = Inner {
             disk,
             supervisors: HashMap::new(),
+            tasks: JoinSet::new(),
             synced: false,
             trusted: false,
             strays: BTreeMap::new(),
@@ -269,10 +273,11 @@ impl Inner {
     /// Gives every wanted replica its supervisor, and tells those of unwanted ones. Containers that
     /// nobody wants are ended only once a believed scheduler has said everything that it wants.
     fn supervise<R: Runtime>(&mut self, shared: &Arc<Shared<R>>) {
+        while self.tasks.try_join_next().is_some() {}
         self.supervisors.retain(|_, input| !input.is_closed());
-        for (id, assignment) in &self.disk.assignments {
-            let desired = Some(Arc::new(assignment.clone()));
-            match self.supervisors.get(id) {
+        for (id, assignment) in self.disk.assignments.clone() {
+            let desired = Some(Arc::new(assignment));
+            match self.supervisors.get(&id) {
                 Some(input) => {
                     input.send_if_modified(|input| {
                         let changed = input.desired != desired;
@@ -281,12 +286,12 @@ impl Inner {
                     });
                 }
                 None => {
-                    let sight = match self.strays.remove(id) {
+                    let sight = match self.strays.remove(&id) {
                         Some(container) => Sight::Present(container),
                         None if self.synced => Sight::Absent,
                         None => Sight::Unknown,
                     };
-                    self.supervisors.insert(id.clone(), spawn(id, shared, Input { desired, sight }));
+                    self.spawn(&id, shared, Input { desired, sight });
                 }
             }
         }
@@ -301,13 +306,13 @@ impl Inner {
         for (id, container) in std::mem::take(&mut self.strays) {
             tracing::info!(replica = %id, container = container.id, "removing a container that nobody wants");
             let input = Input { desired: None, sight: Sight::Present(container) };
-            self.supervisors.insert(id.clone(), spawn(&id, shared, input));
+            self.spawn(&id, shared, input);
         }
     }
-}
 
-fn spawn<R: Runtime>(id: &ReplicaId, shared: &Arc<Shared<R>>, input: Input) -> watch::Sender<Input> {
-    let (sender, _) = watch::channel(input);
-    tokio::spawn(Supervisor::new(id.clone(), shared.clone(), sender.clone()).run());
-    sender
+    fn spawn<R: Runtime>(&mut self, id: &ReplicaId, shared: &Arc<Shared<R>>, input: Input) {
+        let (sender, _) = watch::channel(input);
+        self.tasks.spawn(Supervisor::new(id.clone(), shared.clone(), sender.clone()).run());
+        self.supervisors.insert(id.clone(), sender);
+    }
 }

@@ -69,6 +69,8 @@ pub struct Supervisor<R> {
     replica: ReplicaId,
     shared: Arc<Shared<R>>,
     input: watch::Sender<Input>,
+    /// Held from the start: an input that nobody hears is that of a supervisor which has ended.
+    changes: watch::Receiver<Input>,
     activity: Activity,
     own_restarts: u32,
 }
@@ -76,12 +78,13 @@ pub struct Supervisor<R> {
 impl<R: Runtime> Supervisor<R> {
     /// Looks after `replica`, whose input comes through `input`.
     pub fn new(replica: ReplicaId, shared: Arc<Shared<R>>, input: watch::Sender<Input>) -> Self {
-        Self { replica, shared, input, activity: Activity::Waiting, own_restarts: 0 }
+        let changes = input.subscribe();
+        Self { replica, shared, input, changes, activity: Activity::Waiting, own_restarts: 0 }
     }
 
     /// Works until nothing is left of a replica that nobody wants.
     pub async fn run(mut self) {
-        let mut changes = self.input.subscribe();
+        let mut changes = self.changes.clone();
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
         let mut last = Step::Idle;
         loop {

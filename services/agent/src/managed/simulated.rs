@@ -1,0 +1,250 @@
+//! An engine in memory, whose calls fail when a test says so: before they had an effect, or after.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use gantry_api::agent::v1::ContainerState as State;
+use gantry_model::{Health, Mount, ReplicaId, Timestamp};
+use prost_types::Timestamp as WireTime;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+use tokio_stream::wrappers::BroadcastStream;
+
+use super::assignment::{Assignment, Segment, VolumeUse};
+use super::runtime::{Changed, Changes, Runtime};
+use crate::engine::{Error, Kind, Observed};
+
+/// How a call goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// As it should.
+    Fine,
+    /// It fails, and did nothing.
+    FailsBefore,
+    /// It fails, and was done all the same.
+    FailsAfter,
+}
+
+/// The engine; clones share it.
+#[derive(Clone)]
+pub struct Simulated(Arc<Mutex<Engine>>);
+
+struct Engine {
+    began: Instant,
+    made: u64,
+    /// By id, with their names.
+    containers: BTreeMap<String, (String, Observed)>,
+    segments: BTreeSet<String>,
+    fates: VecDeque<Fate>,
+    /// What was removed, by replica.
+    removed: Vec<ReplicaId>,
+    changes: broadcast::Sender<Changed>,
+}
+
+impl Default for Simulated {
+    fn default() -> Self {
+        let (changes, _) = broadcast::channel(1024);
+        Self(Arc::new(Mutex::new(Engine {
+            began: Instant::now(),
+            made: 0,
+            containers: BTreeMap::new(),
+            segments: BTreeSet::new(),
+            fates: VecDeque::new(),
+            removed: Vec::new(),
+            changes,
+        })))
+    }
+}
+
+impl Engine {
+    fn now(&self) -> Timestamp {
+        Timestamp::default().after(self.began.elapsed() + Duration::from_secs(1))
+    }
+
+    fn tell(&self, id: &str, replica: &ReplicaId, gone: bool) {
+        let changed =
+            Changed { time: WireTime::default(), id: id.to_owned(), replica: replica.clone(), gone };
+        // Nobody may be listening.
+        let _ = self.changes.send(changed);
+    }
+
+    /// Does `work` as the next fate has it.
+    fn call<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        let failed = || Error::new(Kind::Internal, "the test says so");
+        match self.fates.pop_front().unwrap_or(Fate::Fine) {
+            Fate::Fine => work(self),
+            Fate::FailsBefore => Err(failed()),
+            Fate::FailsAfter => work(self).and(Err(failed())),
+        }
+    }
+
+    fn container(&mut self, id: &str) -> Result<&mut Observed, Error> {
+        let found = self.containers.get_mut(id).map(|(_, observed)| observed);
+        found.ok_or_else(|| Error::new(Kind::NotFound, format!("No such container: {id}")))
+    }
+
+    fn set(&mut self, id: &str, state: State) -> Result<(), Error> {
+        let now = self.now();
+        let container = self.container(id)?;
+        container.state = state;
+        match state {
+            State::Running => container.started_at = Some(now),
+            _ => container.finished_at = Some(now),
+        }
+        let replica = container.replica.clone();
+        self.tell(id, &replica, false);
+        Ok(())
+    }
+}
+
+impl Simulated {
+    fn lock(&self) -> MutexGuard<'_, Engine> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next calls go like this, one after the other.
+    pub fn fates(&self, fates: impl IntoIterator<Item = Fate>) {
+        self.lock().fates.extend(fates);
+    }
+
+    /// What is there: each container's replica and state.
+    pub fn there(&self) -> Vec<(ReplicaId, State)> {
+        let engine = self.lock();
+        engine.containers.values().map(|(_, seen)| (seen.replica.clone(), seen.state)).collect()
+    }
+
+    /// The replicas whose containers were removed through the agent.
+    pub fn removed(&self) -> Vec<ReplicaId> {
+        self.lock().removed.clone()
+    }
+
+    /// Somebody kills the container of a replica.
+    pub fn kill(&self, replica: &ReplicaId) {
+        self.of(replica, |engine, id| engine.set(id, State::Exited).map(drop));
+    }
+
+    /// Somebody removes the container of a replica.
+    pub fn take_away(&self, replica: &ReplicaId) {
+        self.of(replica, |engine, id| {
+            engine.containers.remove(id);
+            engine.tell(id, replica, true);
+            Ok(())
+        });
+    }
+
+    fn of(&self, replica: &ReplicaId, work: impl FnOnce(&mut Engine, &str) -> Result<(), Error>) {
+        let mut engine = self.lock();
+        let id = engine
+            .containers
+            .iter()
+            .find(|(_, (_, seen))| seen.replica == *replica)
+            .map(|(id, _)| id.clone());
+        if let Some(id) = id {
+            let _ = work(&mut engine, &id);
+        }
+    }
+}
+
+impl Runtime for Simulated {
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, Error> {
+        Ok(self.lock().containers.values().map(|(_, seen)| seen.clone()).collect())
+    }
+
+    async fn observe(&self, id: &str) -> Result<Option<Observed>, Error> {
+        let engine = self.lock();
+        let found = engine.containers.iter().find(|(known, (name, _))| *known == id || name == id);
+        Ok(found.map(|(_, (_, seen))| seen.clone()))
+    }
+
+    fn changes(&self, _: Option<WireTime>) -> Changes {
+        let stream = BroadcastStream::new(self.lock().changes.subscribe());
+        Box::pin(stream.map(|next| next.map_err(|error| Error::new(Kind::Unavailable, error.to_string()))))
+    }
+
+    async fn create(&self, wanted: &Assignment, _: &str, _: Vec<Mount>) -> Result<String, Error> {
+        self.lock().call(|engine| {
+            if engine.containers.values().any(|(name, _)| *name == wanted.name) {
+                return Err(Error::new(Kind::AlreadyExists, "the name is already in use by container"));
+            }
+            engine.made += 1;
+            let id = format!("c{}", engine.made);
+            let seen = Observed {
+                id: id.clone(),
+                replica: wanted.replica.clone(),
+                image_id: wanted.image_digest.clone(),
+                state: State::Created,
+                exit_code: 0,
+                oom_killed: false,
+                error: String::new(),
+                restart_count: 0,
+                health: Health::None,
+                started_at: None,
+                finished_at: None,
+                ports: Vec::new(),
+            };
+            engine.containers.insert(id.clone(), (wanted.name.clone(), seen));
+            engine.tell(&id, &wanted.replica, false);
+            Ok(id)
+        })
+    }
+
+    async fn start(&self, id: &str) -> Result<(), Error> {
+        self.lock().call(|engine| engine.set(id, State::Running))
+    }
+
+    async fn stop(&self, id: &str) -> Result<(), Error> {
+        self.lock().call(|engine| engine.set(id, State::Exited))
+    }
+
+    async fn restart(&self, id: &str) -> Result<(), Error> {
+        self.lock().call(|engine| engine.set(id, State::Running))
+    }
+
+    async fn unpause(&self, id: &str) -> Result<(), Error> {
+        self.lock().call(|engine| engine.set(id, State::Running))
+    }
+
+    async fn remove(&self, id: &str) -> Result<(), Error> {
+        self.lock().call(|engine| {
+            let replica = engine.container(id)?.replica.clone();
+            engine.containers.remove(id);
+            engine.removed.push(replica.clone());
+            engine.tell(id, &replica, true);
+            Ok(())
+        })
+    }
+
+    async fn image(&self, image: &str, _: &str, _: &str) -> Result<String, Error> {
+        self.lock().call(|_| Ok(image.to_owned()))
+    }
+
+    async fn ensure_segment(&self, segment: &Segment) -> Result<(), Error> {
+        self.lock().call(|engine| {
+            engine.segments.insert(segment.name.clone());
+            Ok(())
+        })
+    }
+
+    async fn segments(&self) -> Result<Vec<String>, Error> {
+        Ok(self.lock().segments.iter().cloned().collect())
+    }
+
+    async fn remove_segment(&self, name: &str) -> Result<(), Error> {
+        self.lock().segments.remove(name);
+        Ok(())
+    }
+
+    async fn ensure_volume(&self, _: &VolumeUse) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn remove_volume(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+}
