@@ -5,12 +5,14 @@
 
 mod container;
 mod parts;
+mod ports;
 mod spec;
 mod status;
 mod view;
 
-pub use container::{read_container, read_ports, write_container, write_ports};
+pub use container::{read_container, write_container};
 pub use parts::{read_time, write_time};
+pub use ports::{read_ports, write_ports};
 pub use spec::{read_stack, write_service_spec, write_stack};
 pub use status::{
     read_host, read_lineage, read_replica_status, read_table_version, write_goal, write_health, write_host,

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use gantry_api::Invalid;
 use gantry_api::cluster::v1 as wire;
 
-use super::container::{read_container, read_port, write_container};
+use super::container::{read_container, write_container};
 use super::parts::{bounded, read_duration, some_text, write_duration};
+use super::ports::read_port;
 use crate::container::MountSource;
 use crate::ids::{ServiceId, StackName};
 use crate::service::{

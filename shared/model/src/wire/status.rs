@@ -5,8 +5,8 @@ use gantry_api::agent::v1 as agent;
 use gantry_api::cluster::v1 as cluster;
 use gantry_api::node::v1 as node;
 
-use super::container::{read_ports, write_ports};
 use super::parts::{read_time, write_time};
+use super::ports::{read_ports, write_ports};
 use crate::health::Health;
 use crate::ids::{ClusterId, ReplicaId};
 use crate::lineage::{Lineage, Term};
