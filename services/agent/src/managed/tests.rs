@@ -23,7 +23,7 @@ const REPLICAS: u8 = 4;
 const LONG: Duration = Duration::from_mins(10);
 
 fn id(number: u8) -> ReplicaId {
-    ReplicaId::new(&format!("r{number}")).unwrap()
+    ReplicaId::new(format!("r{number}")).unwrap()
 }
 
 fn assignment(number: u8, goal: Goal) -> Assignment {
