@@ -26,9 +26,11 @@ cat <<TEXT
 $page
 It is served at $url. What to try next:
 
-  $gantry ps                       # what runs, and how it is
-  $gantry scale counter/redis=0    # take Redis away, and then: $gantry why counter/redis
-  $gantry logs --project-name counter --follow
+  alias gantry=$gantry
+  gantry ps                                      # what runs, and how it is
+  gantry logs -f --project-name counter          # what it writes
+  gantry scale counter/redis=0                   # take Redis away,
+  gantry why counter/redis                       # ask why it is gone, and scale it back to 1
 
   make down                        # stop everything; the count stays on disk
 TEXT

@@ -319,7 +319,7 @@ fn use_of_resources_and_events_are_shown() {
     lines.by_ref().take(2).for_each(|line| drop(line.unwrap()));
     cluster.ok(["scale", "seen/web=2"]);
     let next = lines.next().unwrap().unwrap();
-    assert!(next.contains("Scaled") && next.contains("1 → 2 replicas, asked for by admin admin"), "{next}");
+    assert!(next.contains("Scaled") && next.contains("replicas 1 → 2, asked for by admin admin"), "{next}");
     follow.kill().unwrap();
     follow.wait().unwrap();
 }

@@ -45,7 +45,7 @@ pub async fn scale(cluster: &Cluster, scale: Scale) -> Result<()> {
     for (name, replicas) in &wanted {
         let request = wire::ScaleServiceRequest { name: name.clone(), replicas: *replicas };
         let previous = cluster.services().scale_service(request).await?.into_inner().previous;
-        eprintln!("{name}: {previous} → {replicas} replicas");
+        eprintln!("{name}: replicas {previous} → {replicas}");
     }
     let names: Vec<String> = wanted.into_iter().map(|(name, _)| name).collect();
     wait(cluster, &names, scale.detach, scale.timeout).await

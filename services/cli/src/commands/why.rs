@@ -54,16 +54,16 @@ pub async fn run(cluster: &Cluster, why: Why) -> Result<()> {
     let head = match (service.removing, service.stopped) {
         (true, _) => "is being removed".to_owned(),
         (_, true) => "was stopped by a person".to_owned(),
-        _ => format!(
-            "wants {} replicas of revision {}; {} are ready",
-            service.wanted, service.revision, service.ready
-        ),
+        _ => {
+            let copies = if service.wanted == 1 { "replica" } else { "replicas" };
+            format!("{} of {} {copies} ready, revision {}", service.ready, service.wanted, service.revision)
+        }
     };
     output::one(&explanation, why.format.format, || text(&explanation, &head))
 }
 
 fn text(explanation: &Explanation, head: &str) -> String {
-    let mut text = format!("{} {head}\n", explanation.service);
+    let mut text = format!("{}: {head}\n", explanation.service);
     for replica in &explanation.replicas {
         let message =
             if replica.message.is_empty() { String::new() } else { format!(": {}", replica.message) };

@@ -109,7 +109,7 @@ impl ServiceService for Services {
             if service.replicas == replicas && !service.stopped {
                 return None;
             }
-            let what = format!("{previous} → {replicas} replicas");
+            let what = format!("replicas {previous} → {replicas}");
             (service.replicas, service.stopped) = (replicas, false);
             Some(what)
         })
