@@ -1,0 +1,288 @@
+//! A real scheduler on a real store, with clients over mutual TLS and an agent whose containers are only a map.
+
+#![allow(clippy::unwrap_used)] // A test that cannot be set up has failed.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use clap::Parser as _;
+use gantry_api::agent::v1::ContainerSpec;
+use gantry_api::cluster::v1::node_service_client::NodeServiceClient;
+use gantry_api::cluster::v1::replica_service_client::ReplicaServiceClient;
+use gantry_api::cluster::v1::stack_service_client::StackServiceClient;
+use gantry_api::cluster::v1::{
+    ApplyStackRequest, Goal, ListNodesRequest, ListReplicasRequest, Phase, Replica, ServiceSpec, StackSpec,
+    WatchStackRequest, apply_stack_response,
+};
+use gantry_api::node::v1::relay_service_client::RelayServiceClient;
+use gantry_api::node::v1::session_service_client::SessionServiceClient;
+use gantry_api::node::v1::{
+    Assignments, Hello, ImageFound, RelayRequest, ReplicaStatus, SessionRequest, StatusReport, open_relay,
+    relay_request, session_request, session_response,
+};
+use gantry_boot::{connect, connect_lazy, install_crypto};
+use gantry_identity::{Authority, Bundle, Grant, Identity, Role};
+use gantry_model::ClusterId;
+use gantry_scheduler::config::Config;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A scheduler that can be stopped and started again on its folder.
+struct Scheduler {
+    folder: TempDir,
+    authority: Authority,
+    address: SocketAddr,
+    admin: SocketAddr,
+    running: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+/// A port that nobody has at this moment.
+fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Scheduler {
+    async fn start() -> Self {
+        install_crypto();
+        let authority = Authority::create(&ClusterId::new("c1").unwrap(), SystemTime::now()).unwrap();
+        let (folder, address, admin) = (TempDir::new().unwrap(), free_port(), free_port());
+        let mut scheduler = Self { folder, authority, address, admin, running: None };
+        scheduler.bundle(Role::Scheduler, "").save(&scheduler.path("identity")).unwrap();
+        scheduler.resume().await;
+        scheduler
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        Path::join(self.folder.path(), name)
+    }
+
+    async fn resume(&mut self) {
+        let config = Config::try_parse_from([
+            "scheduler".into(),
+            format!("--listen={}", self.address),
+            format!("--admin={}", self.admin),
+            format!("--data={}", self.folder.path().display()),
+            format!("--identity={}", self.path("identity").display()),
+        ])
+        .unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { gantry_scheduler::run(config, stopped).await.unwrap() });
+        self.running = Some((stop, task));
+        let (address, own) = (self.address.to_string(), self.bundle(Role::Admin, "ada"));
+        let up = async {
+            while connect(&address, Role::Scheduler, "", &own).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, up).await.unwrap();
+    }
+
+    async fn stop(&mut self) {
+        let (stop, task) = self.running.take().unwrap();
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    fn bundle(&self, role: Role, name: &str) -> Bundle {
+        let identity = Identity { cluster: ClusterId::new("c1").unwrap(), role, name: name.into() };
+        let from = SystemTime::now() - Duration::from_mins(1);
+        let grant =
+            Grant { identity, hosts: vec!["127.0.0.1".into()], from, lifetime: Duration::from_hours(1) };
+        self.authority.issue(&grant).unwrap()
+    }
+
+    fn channel(&self, role: Role, name: &str) -> Channel {
+        connect_lazy(&self.address.to_string(), Role::Scheduler, "", &self.bundle(role, name)).unwrap()
+    }
+
+    async fn replicas(&self) -> Vec<Replica> {
+        let mut client = ReplicaServiceClient::new(self.channel(Role::Viewer, "bob"));
+        client.list_replicas(ListReplicasRequest::default()).await.unwrap().into_inner().replicas
+    }
+
+    /// Waits until the agent is known and has said what it runs.
+    async fn node_is_ready(&self) {
+        let mut client = NodeServiceClient::new(self.channel(Role::Viewer, "bob"));
+        let wait = async {
+            loop {
+                let nodes = client.list_nodes(ListNodesRequest {}).await.unwrap().into_inner().nodes;
+                if nodes.iter().any(|node| node.ready) {
+                    return;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap();
+    }
+
+    async fn deploy(&self, replicas: u32) {
+        let container = ContainerSpec { image: "test".into(), ..ContainerSpec::default() };
+        let web = ServiceSpec {
+            name: "web".into(),
+            container: Some(container),
+            replicas: Some(replicas),
+            ..ServiceSpec::default()
+        };
+        let spec = StackSpec { name: "shop".into(), services: vec![web], ..StackSpec::default() };
+        let mut client = StackServiceClient::new(self.channel(Role::Operator, "ada"));
+        let request = ApplyStackRequest { spec: Some(spec), force_recreate: false };
+        let mut steps = client.apply_stack(request).await.unwrap().into_inner();
+        let mut done = false;
+        while let Some(step) = steps.message().await.unwrap() {
+            done = matches!(step.message, Some(apply_stack_response::Message::Result(_)));
+        }
+        assert!(done, "the last message is the result");
+    }
+
+    async fn converged(&self) {
+        let mut client = StackServiceClient::new(self.channel(Role::Viewer, "bob"));
+        let request = WatchStackRequest { name: "shop".into() };
+        let mut states = client.watch_stack(request).await.unwrap().into_inner();
+        let wait = async { while !states.message().await.unwrap().unwrap().converged {} };
+        timeout(PATIENCE, wait).await.unwrap();
+    }
+}
+
+/// An agent that runs whatever it is told to.
+#[derive(Clone, Default)]
+struct Agent {
+    /// What it runs.
+    containers: Arc<Mutex<BTreeMap<String, Phase>>>,
+    /// What it was told, message by message.
+    heard: Arc<Mutex<Vec<Assignments>>>,
+}
+
+impl Agent {
+    /// Connects, and works until the session ends.
+    fn connect(&self, scheduler: &Scheduler) -> JoinHandle<()> {
+        let (agent, channel) = (self.clone(), scheduler.channel(Role::Node, "n1"));
+        tokio::spawn(async move { agent.session(channel).await })
+    }
+
+    async fn session(self, channel: Channel) {
+        let (messages, stream) = mpsc::channel(16);
+        let send = |message| {
+            let messages = messages.clone();
+            async move { drop(messages.send(SessionRequest { message: Some(message) }).await) }
+        };
+        let hello = Hello {
+            node_id: "n1".into(),
+            name: "one".into(),
+            instance: "i1".into(),
+            addresses: vec!["127.0.0.1".into()],
+            ..Hello::default()
+        };
+        send(session_request::Message::Hello(hello)).await;
+        send(session_request::Message::Status(self.report(true))).await;
+        let answers = SessionServiceClient::new(channel.clone()).session(ReceiverStream::new(stream)).await;
+        let Ok(mut answers) = answers.map(tonic::Response::into_inner) else { return };
+        while let Ok(Some(answer)) = answers.message().await {
+            match answer.message {
+                Some(session_response::Message::Assignments(assignments)) => {
+                    self.take(assignments);
+                    send(session_request::Message::Status(self.report(false))).await;
+                }
+                Some(session_response::Message::OpenRelay(relay)) => {
+                    assert!(matches!(relay.want, Some(open_relay::Want::Image(_))), "{relay:?}");
+                    tokio::spawn(image(channel.clone(), relay.relay_id));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn take(&self, assignments: Assignments) {
+        let mut containers = self.containers.lock().unwrap();
+        for assignment in &assignments.upserts {
+            let phase = if assignment.goal() == Goal::Stop { Phase::Removed } else { Phase::Running };
+            containers.insert(assignment.replica_id.clone(), phase);
+        }
+        self.heard.lock().unwrap().push(assignments);
+    }
+
+    fn report(&self, full: bool) -> StatusReport {
+        let containers = self.containers.lock().unwrap();
+        let status = |(id, phase): (&String, &Phase)| ReplicaStatus {
+            replica_id: id.clone(),
+            phase: (*phase).into(),
+            ..ReplicaStatus::default()
+        };
+        StatusReport { full, replicas: containers.iter().map(status).collect() }
+    }
+}
+
+/// Answers what an image stands for.
+async fn image(channel: Channel, relay: String) {
+    let found =
+        ImageFound { digest: "sha256:1".into(), platform: "linux/amd64".into(), has_healthcheck: false };
+    let messages = [relay_request::Message::RelayId(relay), relay_request::Message::Image(found)];
+    let requests = tokio_stream::iter(messages.map(|message| RelayRequest { message: Some(message) }));
+    let mut answers = RelayServiceClient::new(channel).relay(requests).await.unwrap().into_inner();
+    while let Ok(Some(_)) = answers.message().await {}
+}
+
+fn ids(replicas: &[Replica]) -> Vec<String> {
+    replicas.iter().map(|replica| replica.id.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_deploy_reaches_the_agent_and_scaling_in_ends_the_highest_slots() {
+    let scheduler = Scheduler::start().await;
+    let agent = Agent::default();
+    let _session = agent.connect(&scheduler);
+    scheduler.node_is_ready().await;
+    scheduler.deploy(3).await;
+    scheduler.converged().await;
+    let before = scheduler.replicas().await;
+    assert_eq!(
+        before.iter().map(|replica| (replica.slot, replica.state.as_str())).collect::<Vec<_>>(),
+        [(1, "running"), (2, "running"), (3, "running")]
+    );
+
+    scheduler.deploy(1).await;
+    scheduler.converged().await;
+    assert_eq!(ids(&scheduler.replicas().await), ids(&before)[..1]);
+    let heard = agent.heard.lock().unwrap();
+    assert!(heard[0].full, "first everything, then changes");
+    let stopped = heard.iter().flat_map(|message| &message.upserts).filter(|one| one.goal() == Goal::Stop);
+    assert_eq!(stopped.count(), 2);
+}
+
+#[tokio::test]
+async fn a_restarted_scheduler_knows_everything_and_disturbs_nothing_while_the_agent_is_away() {
+    let mut scheduler = Scheduler::start().await;
+    let agent = Agent::default();
+    let session = agent.connect(&scheduler);
+    scheduler.node_is_ready().await;
+    scheduler.deploy(2).await;
+    scheduler.converged().await;
+    let before = ids(&scheduler.replicas().await);
+
+    scheduler.stop().await;
+    session.await.unwrap();
+    scheduler.resume().await;
+    let alone = scheduler.replicas().await;
+    assert_eq!(ids(&alone), before);
+    assert!(alone.iter().all(|replica| replica.goal() == Goal::Run), "{alone:?}");
+
+    agent.heard.lock().unwrap().clear();
+    let _session = agent.connect(&scheduler);
+    scheduler.converged().await;
+    assert_eq!(ids(&scheduler.replicas().await), before);
+    let heard = agent.heard.lock().unwrap();
+    assert!(
+        heard.iter().flat_map(|message| &message.upserts).all(|one| one.goal() == Goal::Run),
+        "{heard:?}"
+    );
+}
