@@ -17,7 +17,7 @@ if [ ! -f "$archive" ]; then
     say "Cannot pull $image: making it from Debian's packages (about half a minute)."
     [ "$(id -u)" -eq 0 ] || fail "making $image needs root" "run this as root, or pull $image yourself"
     if ! command -v debootstrap >/dev/null; then
-        DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends debootstrap >/dev/null 2>&1 ||
+        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends debootstrap; } >/dev/null 2>&1 ||
             fail "debootstrap could not be installed" "apt-get install -y debootstrap says why"
     fi
     folder=$(mktemp -d)

@@ -3,6 +3,7 @@
 source "$(dirname "$0")/../deploy/common.sh"
 cd "$root"
 
+command -v ip >/dev/null || fail "ip is needed for engines in namespaces of their own" "apt-get install -y iproute2"
 deploy/ensure-engine.sh
 deploy/base-image.sh
 e2e/build-probe.sh
