@@ -44,13 +44,13 @@ impl Handler {
             // Nobody outside knows who has an address of ours.
             return if table.is_inside(address) { Own::Code(ResponseCode::NXDomain) } else { Own::Forward };
         }
-        match table.find(asker, &self.network, &text) {
+        // A question for IPv6 comes beside most, and must not take a turn: of two replicas one would get all.
+        let turn = matches!(wanted, RecordType::A | RecordType::ANY);
+        match table.find(asker, &self.network, &text, turn) {
             Found::Unknown => Own::Forward,
             // "Try again" is the truth, and unlike "no such name" nobody remembers it.
             Found::Addresses(none) if none.is_empty() => Own::Code(ResponseCode::ServFail),
-            Found::Addresses(addresses) if matches!(wanted, RecordType::A | RecordType::ANY) => {
-                Own::Addresses(addresses)
-            }
+            Found::Addresses(addresses) if turn => Own::Addresses(addresses),
             Found::Addresses(_) => Own::Empty,
         }
     }
