@@ -22,6 +22,7 @@ pub fn table(snapshot: &Snapshot, node: &NodeId) -> Table {
         cluster_id: snapshot.cluster.id.to_string(),
         zones,
         askers,
+        ..Table::default()
     }
 }
 
