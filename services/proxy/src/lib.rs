@@ -6,13 +6,28 @@
 
 #![allow(clippy::result_large_err)] // A gRPC status is the error of the control stream.
 
+pub mod access;
 pub mod config;
 pub mod control;
 pub mod dns;
+pub mod engine;
+pub mod http;
 pub mod metrics;
+pub mod plan;
 pub mod saved;
+pub mod spec;
 pub mod table;
+pub mod worker;
 
+mod balance;
+mod connection;
+mod core;
+mod l4;
+mod local;
+mod pulse;
+mod redirect;
 mod run;
+mod tls;
+mod upstream;
 
 pub use run::{Error, run};

@@ -1,0 +1,25 @@
+//! HTTP, from a client's bytes to an endpoint and back. [`stack`] reads from top to bottom: it is what
+//! happens to a request.
+
+mod answer;
+mod body;
+mod chunks;
+mod client;
+mod compress;
+mod guard;
+mod head;
+mod headers;
+mod response;
+mod rules;
+mod serve;
+mod stack;
+mod sticky;
+mod tunnel;
+
+pub use body::{RequestBody, ResponseBody};
+pub use client::{Client, Entry};
+pub use guard::ClientLimits;
+pub use head::HeadLimits;
+pub use rules::Refusal;
+pub use serve::{first_bytes, http1, http2};
+pub use sticky::set_key;

@@ -1,0 +1,118 @@
+//! UDP: the packets of one client address go to one endpoint for as long as they keep coming.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::net::UdpSocket;
+use tokio::task::AbortHandle;
+
+use crate::balance::{Backend, Counters, InFlight, Key, hash_of};
+use crate::core::Core;
+use crate::plan::Place;
+
+/// Clients of one port at once; packets of more are dropped.
+const MAX_SESSIONS: usize = 16_384;
+const PACKET: usize = 65_536;
+
+struct Session {
+    socket: Rc<UdpSocket>,
+    used: Rc<Cell<Instant>>,
+    replies: AbortHandle,
+    place: Rc<InFlight>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.replies.abort();
+    }
+}
+
+/// Passes packets that come in at `place` on, until the task is ended.
+pub async fn serve(core: Rc<Core>, place: Place, socket: UdpSocket) {
+    let socket = Rc::new(socket);
+    let sessions: RefCell<HashMap<SocketAddr, Session>> = RefCell::default();
+    let mut packet = vec![0; PACKET];
+    let mut swept = Instant::now();
+    loop {
+        let (size, client) = match socket.recv_from(&mut packet).await {
+            Ok(received) => received,
+            // An answer that nobody took (ICMP) is reported here: of no use.
+            Err(_) => continue,
+        };
+        let now = core.pulse.now();
+        if now.saturating_duration_since(swept).as_secs() >= 1 {
+            swept = now;
+            sessions.borrow_mut().retain(|_, session| {
+                let idle = session.place.backend().policy.idle_timeout;
+                now.saturating_duration_since(session.used.get()) < idle && !session.place.endpoint.cut.get()
+            });
+        }
+        let known = sessions.borrow().get(&client).map(|session| {
+            // One whose endpoint has left goes to another with its next packet.
+            let gone = session.place.endpoint.state.leaving.load(Relaxed);
+            (!gone).then(|| {
+                session.used.set(now);
+                (session.socket.clone(), session.place.clone())
+            })
+        });
+        let (to, at) = match known.flatten() {
+            Some(known) => known,
+            None => {
+                sessions.borrow_mut().remove(&client);
+                if sessions.borrow().len() >= MAX_SESSIONS {
+                    continue;
+                }
+                let Some(backend) = backend(&core, place) else { continue };
+                let Ok(session) = begin(&core, &backend, &socket, client).await else { continue };
+                let known = (session.socket.clone(), session.place.clone());
+                sessions.borrow_mut().insert(client, session);
+                known
+            }
+        };
+        Counters::add(&at.endpoint.counters().bytes_in, size as u64);
+        // A full queue loses packets: that is what UDP does.
+        let _ = to.try_send(&packet[..size]);
+    }
+}
+
+fn backend(core: &Core, place: Place) -> Option<Rc<Backend>> {
+    let served = core.site(place)?;
+    let rule = served.site.router.fallback()?;
+    Some(served.backend(rule).clone())
+}
+
+async fn begin(
+    core: &Rc<Core>,
+    backend: &Rc<Backend>,
+    listener: &Rc<UdpSocket>,
+    client: SocketAddr,
+) -> io::Result<Session> {
+    let hash = hash_of(client.ip().to_canonical().to_string().as_bytes());
+    let key = Key { hash, sticky: None, tried: &[], now: core.pulse.now() };
+    let place = backend.choose(&key, &mut || core.random()).ok_or(io::ErrorKind::NotConnected)?;
+    let address = place.endpoint.state.address;
+    let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 8], 0).into() };
+    let socket = Rc::new(UdpSocket::bind(any).await?);
+    socket.connect(address).await?;
+    place.endpoint.counters().response(2, Duration::ZERO);
+    let used = Rc::new(Cell::new(core.pulse.now()));
+    let place = Rc::new(place);
+    let (from, back, at) = (socket.clone(), listener.clone(), place.clone());
+    let (pulse, fresh) = (core.pulse.clone(), used.clone());
+    let replies = tokio::task::spawn_local(async move {
+        let mut packet = vec![0; PACKET];
+        loop {
+            // A refusal of one packet says nothing about the next.
+            let Ok(size) = from.recv(&mut packet).await else { continue };
+            fresh.set(pulse.now());
+            Counters::add(&at.endpoint.counters().bytes_out, size as u64);
+            let _ = back.send_to(&packet[..size], client).await;
+        }
+    });
+    Ok(Session { socket, used, replies: replies.abort_handle(), place })
+}
