@@ -6,6 +6,7 @@
 mod container;
 mod parts;
 mod ports;
+mod route;
 mod spec;
 mod status;
 mod view;

@@ -154,6 +154,7 @@ fn admit_service(
             last_batch_at: None,
             created_at: asked.now,
             updated_at: asked.now,
+            assigned_ports: BTreeMap::new(),
         },
     };
     match known {

@@ -226,6 +226,7 @@ fn create(snapshot: &Snapshot, service: &ServiceId, slot: u32, now: Timestamp) -
         restart_sequence: service.restart_sequence,
         pending: None,
         drain: None,
+        pause: None,
         outcome: None,
         created_at: now,
     };

@@ -116,6 +116,8 @@ mod tests {
             nodes: Default::default(),
             cursor,
             cooling: Vec::new(),
+            vips: Default::default(),
+            fixed: Default::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use super::parts::write_time;
 use super::spec::write_service_spec;
 use super::status::{write_goal, write_health, write_host, write_phase};
 use super::write_ports;
+use crate::container::Port;
 use crate::ids::{ServiceId, StackName};
 use crate::node::Node;
 use crate::record::{Event, Severity};
@@ -46,7 +47,7 @@ impl View<'_> {
         let well = |replica: &Replica| replica.outcome.is_some_and(|outcome| outcome.exit_code == 0);
         wire::Service {
             name: service.id.to_string(),
-            spec: Some(write_service_spec(service.id.name(), &service.spec)),
+            spec: Some(without_secrets(write_service_spec(service.id.name(), &service.spec))),
             revision: service.revision,
             wanted: service.wanted(),
             running: count(&running),
@@ -142,8 +143,17 @@ impl View<'_> {
                 .revision_of(replica)
                 .map(|revision| revision.template.container.image.clone())
                 .unwrap_or_default(),
-            ports: write_ports(&status.ports),
+            ports: write_ports(&self.ports(replica, status)),
         }
+    }
+
+    /// The ports that lead to a replica: those of its host, and those on which all proxies listen.
+    fn ports(self, replica: &Replica, status: &ReplicaStatus) -> Vec<Port> {
+        let service = self.0.services.get(&replica.service).filter(|_| replica.goal == Goal::Run);
+        let ingress = service.into_iter().flat_map(|service| service.ingress_ports());
+        let mut ports: Vec<Port> = status.ports.iter().cloned().chain(ingress).collect();
+        ports.retain(|port| port.published.is_some());
+        ports
     }
 
     /// A node.
@@ -182,6 +192,17 @@ impl View<'_> {
             message: event.message.clone(),
         }
     }
+}
+
+/// A spec for readers: keys and passwords of its routes are nobody's business.
+fn without_secrets(mut spec: wire::ServiceSpec) -> wire::ServiceSpec {
+    for route in &mut spec.routes {
+        route.basic_auth.clear();
+        if let Some(certificate) = &mut route.certificate {
+            certificate.key_pem.clear();
+        }
+    }
+    spec
 }
 
 /// The keys of a stack's networks or volumes.

@@ -46,6 +46,8 @@ pub fn networks(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission
             nodes: BTreeMap::new(),
             cursor: 0,
             cooling: Vec::new(),
+            vips: BTreeMap::new(),
+            fixed: BTreeMap::new(),
         }))));
     }
     Ok(())

@@ -131,8 +131,7 @@ fn two_services_on_one_port_are_refused_by_name() {
 
     let here = |ip: [u8; 4]| {
         let mut spec = ServiceBuilder::default().spec;
-        spec.ports =
-            vec![Port { target: 1, published: Some(81), protocol: Protocol::Tcp, host_ip: Some(ip.into()) }];
+        spec.ports = vec![Port { host_ip: Some(ip.into()), ..Port::new(1, Some(81)) }];
         spec
     };
     let apart = stack(&[("a", here([127, 0, 0, 1])), ("b", here([127, 0, 0, 2]))]);
