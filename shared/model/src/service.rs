@@ -56,6 +56,11 @@ impl ServiceSpec {
         }
     }
 
+    /// The keys of the networks that it joins.
+    pub fn network_keys(&self) -> Vec<String> {
+        network_keys(&self.container, &self.networks)
+    }
+
     /// Its ports on which the proxies listen.
     pub fn ingress_ports(&self) -> impl Iterator<Item = &Port> {
         self.ports.iter().filter(|port| port.mode == PublishMode::Ingress)
@@ -166,12 +171,27 @@ pub struct Template {
 }
 
 impl Template {
+    /// The keys of the networks that it joins.
+    pub fn network_keys(&self) -> Vec<String> {
+        network_keys(&self.container, &self.networks)
+    }
+
     /// A stable fingerprint: equal templates have equal ones, in every version of Gantry that has
     /// the same fields.
     pub fn hash(&self) -> String {
         let json = serde_json::to_vec(self).unwrap_or_default();
         Sha256::digest(json).iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
+}
+
+fn network_keys(container: &Container, networks: &[ServiceNetwork]) -> Vec<String> {
+    if container.network_mode != NetworkMode::Networks {
+        return Vec::new();
+    }
+    if networks.is_empty() {
+        return vec!["default".to_owned()];
+    }
+    networks.iter().map(|network| network.network.clone()).collect()
 }
 
 /// A deployed service.
@@ -218,7 +238,11 @@ impl Service {
     /// Which comes first in an update, as asked or as ports and volumes allow.
     pub fn update_order(&self, template: &Template) -> UpdateOrder {
         let fixed_port = template.ports.iter().any(|port| port.published.is_some());
-        let named_volume = template.container.mounts.iter().any(|mount| {
+        self.order(fixed_port, &template.container)
+    }
+
+    fn order(&self, fixed_port: bool, container: &Container) -> UpdateOrder {
+        let named_volume = container.mounts.iter().any(|mount| {
             matches!(&mount.source, MountSource::Volume { name: Some(_), .. }) && !mount.read_only
         });
         if fixed_port || self.spec.restart().runs_once() {
@@ -241,10 +265,14 @@ impl Service {
             Some(EndpointMode::Dnsrr) => Reached::InRotation,
             None if self.spec.speaks_udp() => Reached::Directly,
             None if self.replicas > 1 => Reached::Virtually,
-            None => match self.update_order(&self.spec.template(None)) {
-                UpdateOrder::StartFirst => Reached::Virtually,
-                UpdateOrder::StopFirst => Reached::Directly,
-            },
+            None => {
+                let of_hosts = self.spec.ports.iter().filter(|port| port.mode == PublishMode::Host);
+                let fixed_port = of_hosts.clone().any(|port| port.published.is_some());
+                match self.order(fixed_port, &self.spec.container) {
+                    UpdateOrder::StartFirst => Reached::Virtually,
+                    UpdateOrder::StopFirst => Reached::Directly,
+                }
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 use gantry_model::{
-    Condition, Container, Dependency, Mount, MountSource, Port, PublishMode, RestartPolicy, Route,
-    ServiceNetwork, ServiceSpec, UpdateOrder,
+    Condition, Container, Dependency, EndpointMode, Mount, MountSource, Port, PublishMode, RestartPolicy,
+    Route, ServiceNetwork, ServiceSpec, UpdateOrder,
 };
 
 /// Builds what is asked for one service; it has one replica of the image `test` unless told otherwise.
@@ -49,6 +49,12 @@ impl ServiceBuilder {
             source: MountSource::Volume { name: Some(key.into()), no_copy: false },
             read_only: false,
         });
+        self
+    }
+
+    /// Its name stands for that.
+    pub fn endpoint_mode(mut self, mode: EndpointMode) -> Self {
+        self.spec.endpoint_mode = Some(mode);
         self
     }
 

@@ -1,6 +1,7 @@
 //! What applying a spec would change: a pure function, used by `plan` and by `apply` alike.
 
 mod check;
+mod claims;
 mod differences;
 mod resources;
 #[cfg(test)]

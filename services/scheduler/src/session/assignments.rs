@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gantry_api::agent::v1::NetworkAttachment;
-use gantry_api::node::v1::{Assignment, Assignments, Segment, VolumeUse};
+use gantry_api::node::v1::{Assignment, Assignments, Redirect, Segment, VolumeUse};
 use gantry_model::{MountSource, Network, NodeId, Replica, ReplicaId, Snapshot, StackName, Template, wire};
 
-use crate::decide::network_keys;
+use crate::decide::{REDIRECT_PORT, vip_range};
 
 /// What an agent was told last, so that only differences are sent.
 #[derive(Default)]
@@ -38,7 +38,9 @@ impl Told {
         self.replicas = current;
         self.rest = Some(rest.clone());
         let (segments, volumes, volume_removals) = rest;
-        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals })
+        let redirect = vip_range(&snapshot.cluster)
+            .map(|range| Redirect { range: range.to_string(), port: REDIRECT_PORT.into() });
+        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals, redirect })
     }
 }
 
@@ -55,7 +57,8 @@ fn assignment(snapshot: &Snapshot, replica: &Replica) -> Option<Assignment> {
     }
     container.restart = container.restart.or(Some(gantry_model::RestartPolicy::UnlessStopped));
     container.labels.extend(labels(snapshot, replica));
-    let networks: Vec<&Arc<Network>> = network_keys(template)
+    let networks: Vec<&Arc<Network>> = template
+        .network_keys()
         .into_iter()
         .filter_map(|key| snapshot.networks.get(&(stack.clone(), key)))
         .collect();

@@ -9,12 +9,11 @@ use ipnet::Ipv4Net;
 use tonic::Status;
 
 use super::Admission;
-use crate::decide::{Pool, SMALLEST_PREFIX, network_keys};
+use crate::decide::{Pool, SMALLEST_PREFIX, vip_range};
 
 /// Gives each network that is used, and new, a range and a number.
 pub fn networks(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission) -> Result<(), Status> {
-    let used: BTreeSet<String> =
-        spec.services.values().flat_map(|service| network_keys(&service.template(None))).collect();
+    let used: BTreeSet<String> = spec.services.values().flat_map(|service| service.network_keys()).collect();
     let (mut ranges, mut numbers): (Vec<Ipv4Net>, Vec<u32>) = (Vec::new(), Vec::new());
     for key in used {
         let wanted = spec.networks.get(&key).cloned().unwrap_or_default();
@@ -70,6 +69,11 @@ fn check_subnet(
         return Err(Status::failed_precondition(format!(
             "the network {key} has the range {subnet}, which overlaps {} of {}/{}",
             other.subnet, other.stack, other.key
+        )));
+    }
+    if let Some(range) = vip_range(&snapshot.cluster).filter(overlaps) {
+        return Err(Status::failed_precondition(format!(
+            "the network {key} has the range {subnet}, which overlaps {range}, the addresses of services"
         )));
     }
     if let Some(other) = taken.iter().find(|other| overlaps(other)) {
