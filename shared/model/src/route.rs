@@ -26,6 +26,16 @@ pub struct Route {
 }
 
 impl Route {
+    /// A path prefix as routes have it, without a slash at its end; `None` if it is none.
+    pub fn normal_path(path: &str) -> Option<String> {
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
+        if !path.starts_with('/') || path.contains(bad) {
+            return None;
+        }
+        let kept = path.trim_end_matches('/');
+        Some(if kept.is_empty() { "/".to_owned() } else { kept.to_owned() })
+    }
+
     /// Whether no request could tell the two apart.
     pub fn is_same_as(&self, other: &Self) -> bool {
         (&self.host, &self.path, &self.headers) == (&other.host, &other.path, &other.headers)

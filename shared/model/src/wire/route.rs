@@ -20,10 +20,9 @@ fn read_route(route: wire::ServiceRoute) -> Result<Route, Invalid> {
     if !host.is_empty() && !is_host_pattern(&host) {
         return Err(Invalid::new("host", format!("is {host:?}; give a name, or \"*.\" and a name")));
     }
-    let path = if route.path.is_empty() { "/".to_owned() } else { route.path };
-    if !path.starts_with('/') {
-        return Err(Invalid::new("path", format!("is {path:?}; begin it with \"/\"")));
-    }
+    let given = if route.path.is_empty() { "/" } else { &route.path };
+    let path = Route::normal_path(given)
+        .ok_or_else(|| Invalid::new("path", format!("is {given:?}; give a prefix such as /api")))?;
     let target = match u16::try_from(route.target_port) {
         Ok(0) => return Err(Invalid::missing("target_port")),
         Ok(port) => port,
