@@ -25,7 +25,7 @@ pub use address::{Exhausted, Pool, SMALLEST_PREFIX};
 pub use place::explain;
 pub use plan::{Plan, record_event};
 pub use ports::published;
-pub use service_address::{REDIRECT_PORT, vip_range};
+pub use service_address::vip_range;
 pub use tables::{HTTP_PORT, HTTPS_PORT, table};
 
 use gantry_model::{Snapshot, Timestamp};

@@ -215,7 +215,6 @@ fn some_map(map: &std::collections::BTreeMap<String, String>) -> Option<HashMap<
 
 #[cfg(test)]
 mod tests {
-    use gantry_model::Protocol;
 
     use super::*;
 

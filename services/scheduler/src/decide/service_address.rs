@@ -15,9 +15,6 @@ use sha2::{Digest, Sha256};
 use super::action::Action;
 use super::plan::Plan;
 
-/// The port on which every node's proxy takes connections to virtual addresses.
-pub const REDIRECT_PORT: u16 = 7075;
-
 /// The part of the pool for virtual addresses; `None` where the pool is too small for one.
 pub fn vip_range(cluster: &Cluster) -> Option<Ipv4Net> {
     let length = cluster.pool.prefix_len() + 5;

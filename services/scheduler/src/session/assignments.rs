@@ -7,16 +7,21 @@ use gantry_api::agent::v1::NetworkAttachment;
 use gantry_api::node::v1::{Assignment, Assignments, Redirect, Segment, VolumeUse};
 use gantry_model::{MountSource, Network, NodeId, Replica, ReplicaId, Snapshot, StackName, Template, wire};
 
-use crate::decide::{REDIRECT_PORT, vip_range};
+use crate::decide::vip_range;
 
 /// What an agent was told last, so that only differences are sent.
-#[derive(Default)]
 pub struct Told {
+    redirect_port: u16,
     replicas: HashMap<ReplicaId, Arc<Replica>>,
     rest: Option<(Vec<Segment>, Vec<VolumeUse>, Vec<String>)>,
 }
 
 impl Told {
+    /// Nothing yet. Proxies take connections to service addresses at `redirect_port`.
+    pub fn new(redirect_port: u16) -> Self {
+        Self { redirect_port, replicas: HashMap::new(), rest: None }
+    }
+
     /// What the agent has to be told now; `None` if it knows everything.
     pub fn next(&mut self, snapshot: &Snapshot, node: &NodeId) -> Option<Assignments> {
         let full = self.rest.is_none();
@@ -39,7 +44,7 @@ impl Told {
         self.rest = Some(rest.clone());
         let (segments, volumes, volume_removals) = rest;
         let redirect = vip_range(&snapshot.cluster)
-            .map(|range| Redirect { range: range.to_string(), port: REDIRECT_PORT.into() });
+            .map(|range| Redirect { range: range.to_string(), port: self.redirect_port.into() });
         Some(Assignments { full, upserts, removals, segments, volumes, volume_removals, redirect })
     }
 }
@@ -191,11 +196,12 @@ mod tests {
     fn an_agent_is_told_everything_once_and_then_only_what_changed() {
         let mut world = world();
         let node = NodeId::new("n1").unwrap();
-        let mut told = Told::default();
+        let mut told = Told::new(7075);
         let first = told.next(&world.snapshot, &node).unwrap();
         assert!(
             first.full && first.upserts.len() == 1 && first.segments.len() == 1 && first.volumes.len() == 1
         );
+        assert_eq!(first.redirect, Some(Redirect { range: "10.223.0.0/16".into(), port: 7075 }));
         assert!(told.next(&world.snapshot, &node).is_none());
 
         world.change_service("shop/db", |service| service.replicas = 0);

@@ -167,13 +167,18 @@ impl View<'_> {
             name: node.name.clone(),
             addresses: node.addresses.clone(),
             ready: problem.is_none(),
-            message: problem.unwrap_or_default(),
+            message: problem.or_else(|| self.network_problem(node)).unwrap_or_default(),
             host: Some(write_host(&node.host)),
             replicas: u32::try_from(self.0.replicas_on(&node.id).count()).unwrap_or(u32::MAX),
             joined_at: Some(write_time(node.joined_at)),
             labels: node.labels.clone(),
             agent_port: node.agent_port.into(),
         }
+    }
+
+    fn network_problem(self, node: &Node) -> Option<String> {
+        let error = self.0.node_statuses.get(&node.id)?.network_error.as_ref()?;
+        Some(format!("service addresses do not work there: {error}"))
     }
 
     /// An event.
