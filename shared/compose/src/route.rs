@@ -84,7 +84,7 @@ fn target(route: &Section<'_>, spec: &ServiceSpec) -> Option<u16> {
     let published = spec.ports.iter().find(|port| port.protocol == Protocol::Tcp).map(|port| port.target);
     let exposed = || {
         let tcp = spec.container.expose.iter().filter_map(|port| port.strip_suffix("/tcp"));
-        tcp.filter_map(|port| port.parse().ok()).next()
+        tcp.map(str::parse).find_map(Result::ok)
     };
     let target = published.or_else(exposed);
     if target.is_none() {
