@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gantry_api::cluster::v1::ChangeAction;
-use gantry_model::{Change, Network, NetworkSpec, Record, Snapshot, StackSpec, Volume, VolumeSpec};
+use gantry_model::{
+    Change, Network, NetworkSpec, Record, ServiceSpec, Snapshot, StackSpec, Volume, VolumeSpec,
+};
 use ipnet::Ipv4Net;
 use tonic::Status;
 
@@ -13,7 +15,7 @@ use crate::decide::{Pool, SMALLEST_PREFIX, vip_range};
 
 /// Gives each network that is used, and new, a range and a number.
 pub fn networks(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission) -> Result<(), Status> {
-    let used: BTreeSet<String> = spec.services.values().flat_map(|service| service.network_keys()).collect();
+    let used: BTreeSet<String> = spec.services.values().flat_map(ServiceSpec::network_keys).collect();
     let (mut ranges, mut numbers): (Vec<Ipv4Net>, Vec<u32>) = (Vec::new(), Vec::new());
     for key in used {
         let wanted = spec.networks.get(&key).cloned().unwrap_or_default();

@@ -147,7 +147,7 @@ fn a_service_has_one_address_of_its_own_whatever_becomes_of_its_replicas() {
         replica(&world, "shop/web").addresses["default"].to_string()
     );
     for name in ["web", "web.shop", "front"] {
-        assert_eq!(named(&table, name).unwrap(), [address.address.clone()], "{name}");
+        assert_eq!(named(&table, name).unwrap(), std::slice::from_ref(&address.address), "{name}");
     }
     let tasks = named(&table, "tasks.web").unwrap();
     assert_eq!(tasks, [replica(&world, "shop/web").addresses["default"].to_string()]);
@@ -155,7 +155,11 @@ fn a_service_has_one_address_of_its_own_whatever_becomes_of_its_replicas() {
     let id = replica(&world, "shop/web").id;
     world.see(&id, |status| status.phase = Phase::Exited);
     let table = table_of(&world, "n1");
-    assert_eq!(named(&table, "web").unwrap(), [address.address.clone()], "the proxy answers for it");
+    assert_eq!(
+        named(&table, "web").unwrap(),
+        std::slice::from_ref(&address.address),
+        "the proxy answers for it"
+    );
     assert!(table.addresses[0].groups[0].endpoints.is_empty());
     assert_eq!(table.backends.len(), 1, "for its policy");
 }
