@@ -7,6 +7,10 @@ command -v cargo >/dev/null || missing+=("cargo: install Rust from https://rustu
 command -v cc >/dev/null || missing+=("cc: install a C compiler, such as with apt-get install -y gcc")
 command -v make >/dev/null || missing+=("make")
 command -v curl >/dev/null || missing+=("curl: install it, such as with apt-get install -y curl")
+# Where deploy/ensure-engine.sh may install packages, it installs this one.
+if [ -z "$(find_nft)" ] && ! { is_debian && is_root; }; then
+    missing+=("nft: install nftables, such as with apt-get install -y nftables")
+fi
 if command -v rustc >/dev/null; then
     have=$(rustc --version | cut -d' ' -f2 | cut -d- -f1)
     want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml")

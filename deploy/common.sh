@@ -15,6 +15,13 @@ fail() {
     exit 1
 }
 
+# Whether this script may install packages of Debian or Ubuntu.
+is_debian() { [ -r /etc/os-release ] && . /etc/os-release && case "${ID:-} ${ID_LIKE:-}" in *debian* | *ubuntu*) true ;; *) false ;; esac; }
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+# Where nft is; nothing if it is not installed. It is not on the path of everybody.
+find_nft() { PATH=$PATH:/usr/sbin:/sbin command -v nft || true; }
+
 # Whether a Docker Engine answers.
 engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 

@@ -1,12 +1,25 @@
 #!/usr/bin/env bash
-# Makes sure that a Docker Engine answers: starts one, and on Debian and Ubuntu installs one first.
-# Says everything that it does.
+# Makes sure that a Docker Engine answers: starts one, and on Debian and Ubuntu installs one first, with
+# what else is needed beside it. Says everything that it does.
 source "$(dirname "$0")/common.sh"
 
-engine_answers && exit 0
+# Installs packages; the first is what it is about.
+install_packages() {
+    export DEBIAN_FRONTEND=noninteractive
+    local log
+    log=$(mktemp)
+    if ! { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+        tail -20 "$log" >&2
+        fail "$1 could not be installed" "the lines above say why"
+    fi
+    rm -f "$log"
+}
 
-is_debian() { [ -r /etc/os-release ] && . /etc/os-release && case "${ID:-} ${ID_LIKE:-}" in *debian* | *ubuntu*) true ;; *) false ;; esac; }
-is_root() { [ "$(id -u)" -eq 0 ]; }
+if [ -z "$(find_nft)" ] && is_debian && is_root; then
+    say "nft is not installed: installing nftables from this system's packages, for the agent's image."
+    install_packages nftables
+fi
+engine_answers && exit 0
 
 if ! command -v dockerd >/dev/null; then
     if ! is_debian || ! is_root; then
@@ -15,13 +28,7 @@ if ! command -v dockerd >/dev/null; then
             "on Debian and Ubuntu, run this as root and it is installed for you"
     fi
     say "No Docker Engine is installed: installing docker.io from this system's packages."
-    export DEBIAN_FRONTEND=noninteractive
-    log=$(mktemp)
-    if ! { apt-get update && apt-get install -y --no-install-recommends docker.io iptables ca-certificates; } >"$log" 2>&1; then
-        tail -20 "$log" >&2
-        fail "docker.io could not be installed" "the lines above say why"
-    fi
-    rm -f "$log"
+    install_packages docker.io iptables ca-certificates
 fi
 is_root || fail "a Docker Engine is installed but does not answer" "start it as root, such as with: systemctl start docker"
 

@@ -21,7 +21,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Maps in a stable order, so that equal messages have equal bytes.
         .btree_map(".")
         // Environments may hold secrets: what carries one cannot be printed by accident.
-        .skip_debug([".gantry.agent.v1.ContainerSpec", ".gantry.agent.v1.ExecStart"])
+        .skip_debug([
+            ".gantry.agent.v1.ContainerSpec",
+            ".gantry.agent.v1.ExecStart",
+            ".gantry.cluster.v1.RouteCertificate",
+            ".gantry.cluster.v1.ServiceRoute",
+            ".gantry.node.v1.Certificate",
+            ".gantry.node.v1.RouteFilters",
+            ".gantry.node.v1.UpstreamTls",
+        ])
         .client_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
         .compile_fds(descriptors)?;

@@ -37,4 +37,10 @@ pub struct Config {
     /// The socket of the Docker Engine.
     #[arg(long, env = "GANTRY_DOCKER", default_value = "/var/run/docker.sock")]
     pub docker: String,
+    /// The nftables program.
+    #[arg(long, env = "GANTRY_NFT", default_value = "/usr/sbin/nft")]
+    pub nft: String,
+    /// Takes away what the agent of this cluster left in the host's firewall, and ends.
+    #[arg(long, value_name = "CLUSTER_ID")]
+    pub clean_up: Option<String>,
 }

@@ -2,12 +2,14 @@
 //!
 //! Two halves share [`engine`]: [`public`] is a lifecycle API for people, [`managed`] makes the node
 //! run what the scheduler assigned. [`session`] connects the latter to the scheduler, [`relay`]
-//! carries logs, processes and the like to people through it.
+//! carries logs, processes and the like to people through it. [`firewall`] leads service addresses to the
+//! node's proxy.
 
 #![allow(clippy::result_large_err)] // A gRPC status is the error of every handler here.
 
 pub mod config;
 pub mod engine;
+pub mod firewall;
 pub mod images;
 pub mod managed;
 pub mod metrics;

@@ -4,13 +4,18 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use gantry_agent::config::Config;
+use gantry_agent::firewall::Table;
 use gantry_boot::{chain, install_crypto, shutdown, telemetry};
+use gantry_model::ClusterId;
 
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     install_crypto();
     let config = Config::parse();
     telemetry::start();
+    if let Some(cluster) = &config.clean_up {
+        return clean_up(&config.nft, cluster).await;
+    }
     let ended = match shutdown::signal_token() {
         Ok(stop) => Box::pin(gantry_agent::run(config, stop)).await.map_err(|error| chain(&error)),
         Err(error) => Err(format!("cannot listen for signals: {error}")),
@@ -19,6 +24,20 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error, "the agent cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn clean_up(nft: &str, cluster: &str) -> ExitCode {
+    let removed = match ClusterId::new(cluster) {
+        Ok(cluster) => Table::new(nft, &cluster).remove().await,
+        Err(bad) => Err(bad.to_string()),
+    };
+    match removed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "cannot take the rules out of the firewall");
             ExitCode::FAILURE
         }
     }

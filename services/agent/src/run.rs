@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::firewall::Table;
 use crate::managed::{self, Disk, DockerRuntime, Fleet, Folders};
 use crate::metrics;
 use crate::public::{Containers, HostInfo, Images, Resources};
@@ -121,6 +122,8 @@ async fn manage(
     let runtime = DockerRuntime::new(engine.clone(), identity.cluster.clone());
     let fleet = Fleet::open(runtime.clone(), folders, disk).await;
     let (problem, problems) = watch::channel(None);
+    let (network_problem, network_problems) = watch::channel(None);
+    let firewall = Table::new(&config.nft, &identity.cluster);
     let name = match (&config.name, engine.host().await) {
         (Some(name), _) => name.clone(),
         (None, Ok((host, _))) if !host.hostname.is_empty() => host.hostname,
@@ -138,6 +141,7 @@ async fn manage(
         engine,
         fleet: fleet.clone(),
         problem: problems.clone(),
+        network: network_problems,
         connected,
     };
     let readiness = Readiness::waiting_for("the Docker Engine");
@@ -148,6 +152,7 @@ async fn manage(
         () = managed::watch(fleet.clone(), runtime, problem, stop.clone()) => Ok(()),
         () = fleet.keep_clean(stop.clone()) => Ok(()),
         () = sessions.run(stop.clone()) => Ok(()),
+        () = firewall.keep(fleet.redirect(), problems.clone(), network_problem, stop.clone()) => Ok(()),
         () = tell_readiness(readiness, problems) => Ok(()),
         ended = serving_admin => match ended {
             Ok(()) => {

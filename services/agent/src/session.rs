@@ -59,6 +59,8 @@ pub struct Sessions<R> {
     pub fleet: Fleet<R>,
     /// Why the engine cannot be used.
     pub problem: watch::Receiver<Option<String>>,
+    /// Why service addresses do not work.
+    pub network: watch::Receiver<Option<String>>,
     /// Whether a session is open, for readiness: `None`, or why not.
     pub connected: watch::Sender<Option<String>>,
 }
@@ -185,13 +187,17 @@ impl<R: Runtime> Sessions<R> {
         let mut ticks = interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut problem, mut refusal) = (self.problem.clone(), refused.subscribe());
+        let mut network = self.network.clone();
         loop {
             let engine_error = problem.borrow_and_update().clone().unwrap_or_default();
             let refused = refusal.borrow_and_update().clone();
-            send(outgoing, ToScheduler::Heartbeat(Heartbeat { engine_error, refused })).await?;
+            let network_error = network.borrow_and_update().clone().unwrap_or_default();
+            let heartbeat = Heartbeat { engine_error, refused, network_error };
+            send(outgoing, ToScheduler::Heartbeat(heartbeat)).await?;
             tokio::select! {
                 _ = ticks.tick() => {}
                 _ = problem.changed() => {}
+                _ = network.changed() => {}
                 _ = refusal.changed() => {}
             }
         }

@@ -34,4 +34,7 @@ pub struct Config {
     /// The largest packet on a new cluster's networks, in bytes.
     #[arg(long, env = "GANTRY_MTU", default_value_t = 1450)]
     pub mtu: u32,
+    /// The port at which every node's proxy takes connections to service addresses.
+    #[arg(long, env = "GANTRY_REDIRECT_PORT", default_value_t = 7075)]
+    pub redirect_port: u16,
 }

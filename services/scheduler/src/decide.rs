@@ -13,17 +13,20 @@ mod filter;
 mod finish;
 mod place;
 mod plan;
+mod ports;
 mod restart;
 mod retire;
+mod service_address;
 mod tables;
 mod update;
 
 pub use action::Action;
 pub use address::{Exhausted, Pool, SMALLEST_PREFIX};
-pub use filter::collide;
-pub use place::{explain, network_keys};
+pub use place::explain;
 pub use plan::{Plan, record_event};
-pub use tables::table;
+pub use ports::published;
+pub use service_address::vip_range;
+pub use tables::{HTTP_PORT, HTTPS_PORT, table};
 
 use gantry_model::{Snapshot, Timestamp};
 
@@ -36,9 +39,12 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Plan {
     count::count(&mut plan);
     update::update(&mut plan);
     restart::restart(&mut plan);
+    ports::choose(&mut plan);
+    service_address::give(&mut plan);
     place::place(&mut plan);
     drain::advance(&mut plan);
     finish::clean_up(&mut plan);
+    service_address::release(&mut plan);
     plan
 }
 

@@ -88,7 +88,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
         .serve(EventServiceServer::new(Events::new(state.clone())))
         .serve(FeedServiceServer::new(Feed::new(state.subscribe())))
-        .serve(SessionServiceServer::new(Agents::new(state.clone(), relays.clone())))
+        .serve(SessionServiceServer::new(Agents::new(state.clone(), relays.clone(), config.redirect_port)))
         .serve(RelayServiceServer::new(relays))
         .serve(RoutingServiceServer::new(Routing::new(state.clone())));
     tracing::info!(address = %server.address()?, revision = state.snapshot().revision, "scheduler ready");

@@ -106,6 +106,7 @@ impl State {
             fresh.statuses = snapshot.statuses.clone();
             fresh.node_statuses = snapshot.node_statuses.clone();
             fresh.acks = snapshot.acks.clone();
+            fresh.serving = snapshot.serving.clone();
             fresh.revision = contents.revision;
             *snapshot = Arc::new(fresh);
         });

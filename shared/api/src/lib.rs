@@ -36,6 +36,18 @@ pub mod agent {
 pub mod cluster {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/gantry.cluster.v1.rs"));
+
+        impl std::fmt::Debug for ServiceRoute {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "ServiceRoute({}{} → {})", self.host, self.path, self.target_port)
+            }
+        }
+
+        impl std::fmt::Debug for RouteCertificate {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "RouteCertificate({})", self.name)
+            }
+        }
     }
 }
 
@@ -50,5 +62,23 @@ pub mod feed {
 pub mod node {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/gantry.node.v1.rs"));
+
+        impl std::fmt::Debug for Certificate {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "Certificate({})", self.name)
+            }
+        }
+
+        impl std::fmt::Debug for RouteFilters {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "RouteFilters(strip_prefix: {}, …)", self.strip_prefix)
+            }
+        }
+
+        impl std::fmt::Debug for UpstreamTls {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "UpstreamTls({})", self.server_name)
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `deploy:` of a service.
 
-use gantry_model::{Resources, RestartPolicy, ServiceSpec, UpdateOrder};
+use gantry_model::{EndpointMode, NetworkMode, Resources, RestartPolicy, ServiceSpec, UpdateOrder};
 
 use crate::keys;
 use crate::section::Section;
@@ -32,6 +32,11 @@ pub fn read(section: &Section<'_>, spec: &mut ServiceSpec) {
         spec.replicas = Some(replicas);
     }
     spec.labels = deploy.pairs("labels");
+    spec.endpoint_mode =
+        deploy.choice("endpoint_mode", &[("vip", EndpointMode::Vip), ("dnsrr", EndpointMode::Dnsrr)]);
+    if spec.endpoint_mode.is_some() && spec.container.network_mode != NetworkMode::Networks {
+        log.error(deploy.key_at("endpoint_mode"), "endpoint_mode does not go together with network_mode");
+    }
     if let Some(resources) = deploy.section("resources") {
         limits(&resources, &mut spec.container.resources);
         resources.finish(&["limits", "reservations"]);

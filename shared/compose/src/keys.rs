@@ -205,5 +205,41 @@ pub const NETWORK: &[&str] = &[
 /// A volume of the file.
 pub const VOLUME: &[&str] = &["name", "driver", "driver_opts", "external", "labels"];
 
+/// `x-gantry.route` of a service.
+pub const ROUTE: &[&str] = &[
+    "affinity",
+    "allow",
+    "balance",
+    "basic_auth",
+    "burst",
+    "compress",
+    "connect_timeout",
+    "deny",
+    "drain_timeout",
+    "eject_after",
+    "eject_for",
+    "hash_on",
+    "headers",
+    "host",
+    "idle_timeout",
+    "max_body",
+    "max_concurrency",
+    "path",
+    "port",
+    "protocol",
+    "queue",
+    "queue_timeout",
+    "rate",
+    "redirect_https",
+    "request_headers",
+    "response_headers",
+    "retry_percent",
+    "slow_start",
+    "strip_prefix",
+    "timeout",
+    "tls",
+    "upstream_protocol",
+];
+
 /// `x-gantry:` of a service.
 pub const X_GANTRY: &[&str] = &["health", "route", "autoscale", "rollout", "heal", "exclusive"];

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use gantry_model::{Port, Protocol};
+use gantry_model::{AppProtocol, Port, Protocol, PublishMode};
 
 use crate::diagnostic::At;
 use crate::keys;
@@ -66,10 +66,9 @@ pub fn short(text: &str) -> Result<Vec<Port>, String> {
         ));
     }
     let port = |(at, target)| Port {
-        target,
-        published: published.as_ref().map(|published| published[at]),
         protocol,
         host_ip,
+        ..Port::new(target, published.as_ref().map(|published| published[at]))
     };
     Ok(targets.into_iter().enumerate().map(port).collect())
 }
@@ -109,22 +108,43 @@ fn long(log: &Log, node: &Node) -> Option<Port> {
         }
         None => Protocol::Tcp,
     };
-    match text("mode").as_deref() {
-        None | Some("host" | "ingress") => {}
+    let mode = match text("mode").as_deref() {
+        None | Some("ingress") => PublishMode::Ingress,
+        Some("host") => PublishMode::Host,
         Some(other) => {
             log.error(
                 section.value_at("mode"),
                 format!("mode must be host or ingress, and this is {other:?}"),
             );
+            PublishMode::Ingress
         }
-    }
-    // Names are for people; the protocol inside is for proxies.
-    let _ = (text("name"), text("app_protocol"));
+    };
+    let app_protocol = text("app_protocol").and_then(|word| {
+        let known = AppProtocol::parse(&word);
+        if known.is_none() {
+            let near = crate::section::nearest(&word, &AppProtocol::WORDS);
+            // Compose takes any word here, and so does Gantry: it looks at the first bytes instead.
+            log.warning(
+                section.value_at("app_protocol"),
+                match near {
+                    Some(near) => format!("app_protocol {word:?} is not known; did you mean {near}?"),
+                    None => format!(
+                        "app_protocol {word:?} is not known, and is found out from the first bytes: \
+                         {} are known",
+                        AppProtocol::WORDS.join(", ")
+                    ),
+                },
+            );
+        }
+        known
+    });
+    // A name is for people.
+    let _ = text("name");
     if node.get("target").is_none() {
         log.error(node.at, "a port needs a target, the port in the container");
     }
     section.finish(keys::PORT);
-    Some(Port { target: target?, published, protocol, host_ip })
+    Some(Port { target: target?, published, protocol, host_ip, mode, app_protocol })
 }
 
 /// One port, or `FROM-TO`.

@@ -192,6 +192,7 @@ fn assemble(
     let mut services = BTreeMap::new();
     let mut builds = BTreeMap::new();
     let mut published: Vec<(gantry_model::Port, At, String)> = Vec::new();
+    let mut routed: Vec<(gantry_model::Route, At, String)> = Vec::new();
     for (key, node) in enabled {
         if let Err(bad) = ServiceId::new(name.clone(), &*key.name) {
             log.error(key.at, bad.to_string());
@@ -202,10 +203,14 @@ fn assemble(
         for (port, at) in service.spec.ports.iter().zip(&service.ports_at) {
             published.push((port.clone(), *at, key.name.to_string()));
         }
+        for (route, at) in service.spec.routes.iter().zip(&service.routes_at) {
+            routed.push((route.clone(), *at, key.name.to_string()));
+        }
         builds.extend(service.build.map(|build| (key.name.to_string(), build)));
         services.insert(key.name.to_string(), service.spec);
     }
     check_ports(log, &published);
+    check_routes(log, &routed);
     check_cycles(log, &root, &services);
     Some((StackSpec { name, services, networks, volumes }, builds, root))
 }
@@ -315,12 +320,7 @@ fn volumes_of_file(log: &Log, node: &Node) -> BTreeMap<String, VolumeSpec> {
 
 fn check_ports(log: &Log, published: &[(gantry_model::Port, At, String)]) {
     for (at, (port, place, service)) in published.iter().enumerate() {
-        let taken = published[..at].iter().find(|(other, ..)| {
-            port.published.is_some()
-                && port.published == other.published
-                && port.protocol == other.protocol
-                && (port.host_ip.is_none() || other.host_ip.is_none() || port.host_ip == other.host_ip)
-        });
+        let taken = published[..at].iter().find(|(other, ..)| port.collides(other));
         if let Some((_, _, other)) = taken {
             let number = port.published.unwrap_or_default();
             let whom = if other == service {
@@ -329,6 +329,16 @@ fn check_ports(log: &Log, published: &[(gantry_model::Port, At, String)]) {
                 format!("the service {other} publishes it already")
             };
             log.error(*place, format!("port {number}/{} of the node is taken: {whom}", port.protocol));
+        }
+    }
+}
+
+/// Two services cannot have one route. Two of one service are seen by whoever reads it.
+fn check_routes(log: &Log, routed: &[(gantry_model::Route, At, String)]) {
+    for (at, (route, place, service)) in routed.iter().enumerate() {
+        let taken = routed[..at].iter().find(|(other, _, of)| of != service && route.is_same_as(other));
+        if let Some((_, _, other)) = taken {
+            log.error(*place, format!("the route {route} is taken: the service {other} has it already"));
         }
     }
 }

@@ -130,6 +130,29 @@ impl<'a> Section<'a> {
         self.parse(key, "a whole number", |text| text.trim().parse().ok())
     }
 
+    /// A number that need not be whole, 0 or more.
+    pub fn decimal(&self, key: &'static str) -> Option<f64> {
+        self.parse(key, "a number such as 10 or 2.5", |text| {
+            text.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
+        })
+    }
+
+    /// One of a few words, each with what it stands for.
+    pub fn choice<T: Clone>(&self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let node = self.get(key)?;
+        let word = self.text(key)?;
+        let found = choices.iter().find(|(name, _)| *name == word);
+        if found.is_none() {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            let message = format!("there is no {key} {word:?}: use {}", names.join(", "));
+            match nearest(&word, &names) {
+                Some(near) => self.log.error_with(node.at, message, format!("did you mean {near}?")),
+                None => self.log.error(node.at, message),
+            }
+        }
+        found.map(|(_, value)| value.clone())
+    }
+
     /// A time.
     pub fn duration(&self, key: &'static str) -> Option<Duration> {
         self.parse(key, "a time such as 30s or 1m30s", units::duration)

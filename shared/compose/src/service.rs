@@ -5,10 +5,11 @@ use gantry_model::{
 };
 
 use crate::build::{self, Build};
+use crate::diagnostic::At;
 use crate::project::Context;
 use crate::section::Section;
 use crate::tree::Value;
-use crate::{depends, deploy, environment, health, keys, mounts, networks, ports, units};
+use crate::{depends, deploy, environment, health, keys, mounts, networks, ports, route, units};
 
 /// What one service is.
 pub struct Service {
@@ -17,7 +18,9 @@ pub struct Service {
     /// How its image is built, if it is.
     pub build: Option<Build>,
     /// Where its ports stand, for messages about several services.
-    pub ports_at: Vec<crate::diagnostic::At>,
+    pub ports_at: Vec<At>,
+    /// Where its routes stand.
+    pub routes_at: Vec<At>,
 }
 
 /// Reads the service `name`.
@@ -52,11 +55,13 @@ pub fn read(name: &str, section: Section<'_>, context: &Context<'_>) -> Service 
     }
     // Read by the caller, before it was clear whether the service is part of the project.
     let _ = section.get("profiles");
+    let mut routes_at = Vec::new();
     if let Some(own) = section.section("x-gantry") {
+        routes_at = route::read(&own, name, &mut spec, context);
         own.finish(keys::X_GANTRY);
     }
     section.finish(keys::SERVICE);
-    Service { spec, build, ports_at }
+    Service { spec, build, ports_at, routes_at }
 }
 
 fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Container {

@@ -190,6 +190,7 @@ mod tests {
             restart_sequence: 0,
             pending: None,
             drain: None,
+            pause: None,
             outcome: None,
             created_at: world.now,
         };

@@ -11,6 +11,7 @@ mod ids;
 mod lineage;
 mod node;
 mod record;
+mod route;
 mod service;
 mod snapshot;
 mod stack;
@@ -21,17 +22,20 @@ mod time;
 pub mod wire;
 
 pub use container::{
-    Container, Device, Healthcheck, LogConfig, Mount, MountSource, NetworkMode, Port, Protocol, Resources,
-    RestartPolicy, Ulimit,
+    AppProtocol, Container, Device, Healthcheck, LogConfig, Mount, MountSource, NetworkMode, Port, Protocol,
+    PublishMode, Resources, RestartPolicy, Ulimit,
 };
 pub use health::Health;
 pub use ids::{BadName, ClusterId, NodeId, ReplicaId, ServiceId, StackName};
 pub use lineage::{Lineage, Stale, Term};
 pub use node::{Host, Node, Proxy};
 pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Severity, Volume};
+pub use route::{
+    Balance, Certificate, HashOn, Policy, Route, RouteFilters, UpstreamProtocol, is_host_pattern, is_token,
+};
 pub use service::{
-    Condition, Dependency, Drain, Goal, Outcome, PullPolicy, Replica, Revision, Service, ServiceNetwork,
-    ServiceSpec, Template, UpdateOrder, UpdatePolicy,
+    Condition, Dependency, Drain, EndpointMode, Goal, Outcome, PullPolicy, Reached, Replica, Revision,
+    Service, ServiceNetwork, ServiceSpec, Template, UpdateOrder, UpdatePolicy,
 };
 pub use snapshot::{Change, Map, Snapshot};
 pub use stack::{NetworkSpec, Stack, StackSpec, VolumeSpec};

@@ -56,6 +56,12 @@ pub struct Network {
     pub cursor: u32,
     /// Addresses that may not be used again before that time.
     pub cooling: Vec<(Ipv4Addr, Timestamp)>,
+    /// The virtual addresses of services, by name.
+    #[serde(default)]
+    pub vips: BTreeMap<String, Ipv4Addr>,
+    /// The addresses that replicas of services inherit, by the service's name.
+    #[serde(default)]
+    pub fixed: BTreeMap<String, Ipv4Addr>,
 }
 
 impl Network {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::container::{Container, Port, RestartPolicy};
+use crate::container::{Container, MountSource, NetworkMode, Port, Protocol, PublishMode, RestartPolicy};
 use crate::ids::{NodeId, ReplicaId, ServiceId};
+use crate::route::{Policy, Route};
 use crate::time::Timestamp;
 
 /// What is asked for one service.
@@ -31,6 +32,12 @@ pub struct ServiceSpec {
     pub pull_policy: PullPolicy,
     /// Labels of the service itself.
     pub labels: BTreeMap<String, String>,
+    /// What its name stands for; `None` is an address of its own where that is of use.
+    pub endpoint_mode: Option<EndpointMode>,
+    /// The requests from outside that lead to it.
+    pub routes: Vec<Route>,
+    /// How proxies choose among its replicas.
+    pub policy: Policy,
 }
 
 impl ServiceSpec {
@@ -39,9 +46,30 @@ impl ServiceSpec {
         Template {
             container: self.container.clone(),
             networks: self.networks.clone(),
-            ports: self.ports.clone(),
+            ports: self
+                .ports
+                .iter()
+                .filter(|port| port.mode == PublishMode::Host)
+                .map(|port| Port { app_protocol: None, ..port.clone() })
+                .collect(),
             image_digest: digest,
         }
+    }
+
+    /// The keys of the networks that it joins.
+    pub fn network_keys(&self) -> Vec<String> {
+        network_keys(&self.container, &self.networks)
+    }
+
+    /// Its ports on which the proxies listen.
+    pub fn ingress_ports(&self) -> impl Iterator<Item = &Port> {
+        self.ports.iter().filter(|port| port.mode == PublishMode::Ingress)
+    }
+
+    /// Whether it names ports for UDP, which its own address would not carry.
+    fn speaks_udp(&self) -> bool {
+        self.ports.iter().any(|port| port.protocol == Protocol::Udp)
+            || self.container.expose.iter().any(|port| port.ends_with("/udp"))
     }
 
     /// The engine's restart policy for its containers. A service is a promise: where the file sets
@@ -49,6 +77,15 @@ impl ServiceSpec {
     pub fn restart(&self) -> RestartPolicy {
         self.container.restart.unwrap_or(RestartPolicy::UnlessStopped)
     }
+}
+
+/// What the name of a service stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndpointMode {
+    /// One virtual address, behind which the proxy balances.
+    Vip,
+    /// The addresses of ready replicas, in rotation.
+    Dnsrr,
 }
 
 /// A service on one network of its stack.
@@ -127,19 +164,34 @@ pub struct Template {
     pub container: Container,
     /// The networks that it joins.
     pub networks: Vec<ServiceNetwork>,
-    /// The ports that lead to it.
+    /// The ports of its host that lead to it. Those on which proxies listen are not its business.
     pub ports: Vec<Port>,
     /// What the image's name stood for at admission.
     pub image_digest: Option<String>,
 }
 
 impl Template {
+    /// The keys of the networks that it joins.
+    pub fn network_keys(&self) -> Vec<String> {
+        network_keys(&self.container, &self.networks)
+    }
+
     /// A stable fingerprint: equal templates have equal ones, in every version of Gantry that has
     /// the same fields.
     pub fn hash(&self) -> String {
         let json = serde_json::to_vec(self).unwrap_or_default();
         Sha256::digest(json).iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
+}
+
+fn network_keys(container: &Container, networks: &[ServiceNetwork]) -> Vec<String> {
+    if container.network_mode != NetworkMode::Networks {
+        return Vec::new();
+    }
+    if networks.is_empty() {
+        return vec!["default".to_owned()];
+    }
+    networks.iter().map(|network| network.network.clone()).collect()
 }
 
 /// A deployed service.
@@ -169,9 +221,61 @@ pub struct Service {
     pub created_at: Timestamp,
     /// When it was changed last.
     pub updated_at: Timestamp,
+    /// Ports that were chosen where its spec names none, by the port as it shows itself, such as `80/tcp`.
+    #[serde(default)]
+    pub assigned_ports: BTreeMap<String, u16>,
 }
 
 impl Service {
+    /// The ports on which proxies listen for it, with the ones that were chosen filled in.
+    pub fn ingress_ports(&self) -> impl Iterator<Item = Port> {
+        self.spec.ingress_ports().map(|port| {
+            let chosen = || self.assigned_ports.get(&port.to_string()).copied();
+            Port { published: port.published.or_else(chosen), ..port.clone() }
+        })
+    }
+
+    /// Which comes first in an update, as asked or as ports and volumes allow.
+    pub fn update_order(&self, template: &Template) -> UpdateOrder {
+        let fixed_port = template.ports.iter().any(|port| port.published.is_some());
+        self.order(fixed_port, &template.container)
+    }
+
+    fn order(&self, fixed_port: bool, container: &Container) -> UpdateOrder {
+        let named_volume = container.mounts.iter().any(|mount| {
+            matches!(&mount.source, MountSource::Volume { name: Some(_), .. }) && !mount.read_only
+        });
+        if fixed_port || self.spec.restart().runs_once() {
+            return UpdateOrder::StopFirst;
+        }
+        self.spec.update.order.unwrap_or(if named_volume {
+            UpdateOrder::StopFirst
+        } else {
+            UpdateOrder::StartFirst
+        })
+    }
+
+    /// How it is reached by its name.
+    pub fn reached(&self) -> Reached {
+        if self.spec.container.network_mode != NetworkMode::Networks {
+            return Reached::InRotation;
+        }
+        match self.spec.endpoint_mode {
+            Some(EndpointMode::Vip) => Reached::Virtually,
+            Some(EndpointMode::Dnsrr) => Reached::InRotation,
+            None if self.spec.speaks_udp() => Reached::Directly,
+            None if self.replicas > 1 => Reached::Virtually,
+            None => {
+                let of_hosts = self.spec.ports.iter().filter(|port| port.mode == PublishMode::Host);
+                let fixed_port = of_hosts.clone().any(|port| port.published.is_some());
+                match self.order(fixed_port, &self.spec.container) {
+                    UpdateOrder::StartFirst => Reached::Virtually,
+                    UpdateOrder::StopFirst => Reached::Directly,
+                }
+            }
+        }
+    }
+
     /// How many replicas it is to have now.
     pub fn wanted(&self) -> u32 {
         if self.stopped || self.removing { 0 } else { self.replicas }
@@ -182,6 +286,17 @@ impl Service {
         let seed = format!("{}\0{}\0{}", self.id, self.incarnation, self.replicas_made + 1);
         Sha256::digest(seed).iter().take(5).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
+}
+
+/// How a service is reached by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// At an address of the service, which leads to the proxy.
+    Virtually,
+    /// At the address of its replica, which a replacement inherits.
+    Directly,
+    /// At the addresses of ready replicas, in rotation.
+    InRotation,
 }
 
 /// One immutable, numbered version of what a service's containers see.
@@ -239,6 +354,9 @@ pub struct Replica {
     pub pending: Option<String>,
     /// Since when it drains.
     pub drain: Option<Drain>,
+    /// Since when it is out of the tables in order to be restarted.
+    #[serde(default)]
+    pub pause: Option<Drain>,
     /// How it ended, if it runs once and has.
     pub outcome: Option<Outcome>,
     /// When it was wanted first.
@@ -298,6 +416,16 @@ mod tests {
     }
 
     #[test]
+    fn a_port_of_the_proxies_is_not_what_the_container_sees() {
+        let plain = ServiceSpec::default();
+        let mut published = plain.clone();
+        published.ports.push(Port::new(80, Some(8000)));
+        assert_eq!(published.template(None).hash(), plain.template(None).hash());
+        published.ports[0].mode = PublishMode::Host;
+        assert_ne!(published.template(None).hash(), plain.template(None).hash());
+    }
+
+    #[test]
     fn replicas_of_two_services_of_one_name_have_different_ids() {
         let service = |incarnation: &str| Service {
             id: "shop/web".parse().unwrap(),
@@ -312,6 +440,7 @@ mod tests {
             last_batch_at: None,
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
+            assigned_ports: BTreeMap::new(),
         };
         assert_ne!(service("a").next_replica_id(), service("b").next_replica_id());
         assert_eq!(service("a").next_replica_id().len(), 10);

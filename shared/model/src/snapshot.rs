@@ -1,5 +1,6 @@
 //! Everything that is known at one moment.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
@@ -8,7 +9,7 @@ use crate::ids::{NodeId, ReplicaId, ServiceId, StackName};
 use crate::lineage::Lineage;
 use crate::node::{Node, Proxy};
 use crate::record::{Cluster, Event, Key, Network, Record, Volume};
-use crate::service::{Replica, Revision, Service};
+use crate::service::{Goal, Replica, Revision, Service};
 use crate::stack::Stack;
 use crate::status::{NodeStatus, ReplicaStatus, TableVersion};
 use crate::time::Timestamp;
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub node_statuses: Map<NodeId, Arc<NodeStatus>>,
     /// The table that each connected proxy serves by.
     pub acks: Map<String, TableVersion>,
+    /// The replicas that have left the table of a connected proxy and still have requests in flight there.
+    pub serving: Map<String, Arc<BTreeSet<ReplicaId>>>,
     by_service: Set<(ServiceId, u32, ReplicaId)>,
     by_node: Set<(NodeId, ReplicaId)>,
 }
@@ -98,6 +101,7 @@ impl Snapshot {
             statuses: Map::new_sync(),
             node_statuses: Map::new_sync(),
             acks: Map::new_sync(),
+            serving: Map::new_sync(),
             by_service: Set::new_sync(),
             by_node: Set::new_sync(),
         }
@@ -157,6 +161,7 @@ impl Snapshot {
             Key::Proxy(instance) => {
                 self.proxies.remove_mut(instance);
                 self.acks.remove_mut(instance);
+                self.serving.remove_mut(instance);
             }
             Key::Network(stack, key) => drop(self.networks.remove_mut(&(stack.clone(), key.clone()))),
             Key::Volume(stack, key) => drop(self.volumes.remove_mut(&(stack.clone(), key.clone()))),
@@ -211,6 +216,16 @@ impl Snapshot {
         self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready)
     }
 
+    /// Whether proxies send a replica new requests: it is ready, and on its way neither out nor through
+    /// a restart.
+    pub fn takes_traffic(&self, replica: &Replica) -> bool {
+        replica.goal == Goal::Run
+            && replica.pause.is_none()
+            && self.status_of(&replica.id).is_some_and(|status| {
+                status.is_ready() && status.restart_sequence >= replica.restart_sequence
+            })
+    }
+
     /// Which history of changes this state has.
     pub fn lineage(&self) -> Lineage {
         Lineage {
@@ -238,7 +253,6 @@ mod tests {
 
     use super::*;
     use crate::ids::ClusterId;
-    use crate::service::Goal;
 
     fn snapshot() -> Snapshot {
         let cluster = Cluster {
@@ -266,6 +280,7 @@ mod tests {
             restart_sequence: 0,
             pending: None,
             drain: None,
+            pause: None,
             outcome: None,
             created_at: Timestamp::default(),
         })))

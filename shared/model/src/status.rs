@@ -78,6 +78,8 @@ pub struct NodeStatus {
     pub engine_error: Option<String>,
     /// Why it does not believe this scheduler's state.
     pub refused: Option<String>,
+    /// Why service addresses do not work there. Containers can be started all the same.
+    pub network_error: Option<String>,
 }
 
 impl NodeStatus {

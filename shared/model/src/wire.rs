@@ -6,12 +6,13 @@
 mod container;
 mod parts;
 mod ports;
+mod route;
 mod spec;
 mod status;
 mod view;
 
 pub use container::{read_container, write_container};
-pub use parts::{read_time, write_time};
+pub use parts::{read_time, write_duration, write_time};
 pub use ports::{read_ports, write_ports};
 pub use spec::{read_stack, write_service_spec, write_stack};
 pub use status::{

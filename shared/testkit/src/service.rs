@@ -1,6 +1,6 @@
 use gantry_model::{
-    Condition, Container, Dependency, Mount, MountSource, Port, Protocol, RestartPolicy, ServiceNetwork,
-    ServiceSpec, UpdateOrder,
+    Condition, Container, Dependency, EndpointMode, Mount, MountSource, Port, PublishMode, RestartPolicy,
+    Route, ServiceNetwork, ServiceSpec, UpdateOrder,
 };
 
 /// Builds what is asked for one service; it has one replica of the image `test` unless told otherwise.
@@ -24,14 +24,21 @@ impl ServiceBuilder {
         self
     }
 
-    /// Publishes `port` of the container on the same port of the node.
+    /// Publishes `port` of the container on the same port of every node.
     pub fn port(mut self, port: u16) -> Self {
-        self.spec.ports.push(Port {
-            target: port,
-            published: Some(port),
-            protocol: Protocol::Tcp,
-            host_ip: None,
-        });
+        self.spec.ports.push(Port::new(port, Some(port)));
+        self
+    }
+
+    /// Publishes `port` of the container on the same port of the replica's own node.
+    pub fn host_port(mut self, port: u16) -> Self {
+        self.spec.ports.push(Port { mode: PublishMode::Host, ..Port::new(port, Some(port)) });
+        self
+    }
+
+    /// Has a route for `host` and `path` to its port 80.
+    pub fn route(mut self, host: &str, path: &str) -> Self {
+        self.spec.routes.push(Route { host: host.into(), path: path.into(), target: 80, ..Route::default() });
         self
     }
 
@@ -42,6 +49,12 @@ impl ServiceBuilder {
             source: MountSource::Volume { name: Some(key.into()), no_copy: false },
             read_only: false,
         });
+        self
+    }
+
+    /// Its name stands for that.
+    pub fn endpoint_mode(mut self, mode: EndpointMode) -> Self {
+        self.spec.endpoint_mode = Some(mode);
         self
     }
 

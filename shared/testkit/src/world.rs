@@ -96,6 +96,8 @@ impl World {
                 nodes: BTreeMap::new(),
                 cursor: 0,
                 cooling: Vec::new(),
+                vips: BTreeMap::new(),
+                fixed: BTreeMap::new(),
             })));
         }
         for mount in &spec.container.mounts {
@@ -127,6 +129,7 @@ impl World {
             last_batch_at: None,
             created_at: self.now,
             updated_at: self.now,
+            assigned_ports: BTreeMap::new(),
         })));
         self
     }
@@ -180,6 +183,12 @@ impl World {
     /// A proxy acknowledges a table.
     pub fn ack(&mut self, proxy: &str, version: TableVersion) {
         self.snapshot.acks.insert_mut(proxy.into(), version);
+    }
+
+    /// A proxy says who left its table and still has requests in flight there.
+    pub fn still_serving(&mut self, proxy: &str, replicas: &[&ReplicaId]) {
+        let replicas = replicas.iter().map(|id| (*id).clone()).collect();
+        self.snapshot.serving.insert_mut(proxy.into(), Arc::new(replicas));
     }
 
     /// A node's agent goes away.

@@ -157,10 +157,9 @@ fn ports_of(map: &PortMap) -> Vec<Port> {
                     Some(ip) => Some(ip.parse().ok()?),
                 };
                 Some(Port {
-                    target: target?,
-                    published: binding.host_port.as_ref()?.parse().ok(),
                     protocol,
                     host_ip,
+                    ..Port::new(target?, binding.host_port.as_ref()?.parse().ok())
                 })
             })
         })

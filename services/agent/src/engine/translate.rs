@@ -215,7 +215,6 @@ fn some_map(map: &std::collections::BTreeMap<String, String>) -> Option<HashMap<
 
 #[cfg(test)]
 mod tests {
-    use gantry_model::Protocol;
 
     use super::*;
 
@@ -235,12 +234,7 @@ mod tests {
 
     #[test]
     fn two_host_ports_may_lead_to_one_port() {
-        let port = |published| Port {
-            target: 80,
-            published: Some(published),
-            protocol: Protocol::Tcp,
-            host_ip: None,
-        };
+        let port = |published| Port::new(80, Some(published));
         let body = create_body(&Container::default(), "x", &[], &[port(8080), port(8081)]);
         let bindings = body.host_config.unwrap().port_bindings.unwrap();
         assert_eq!(bindings["80/tcp"].as_ref().unwrap().len(), 2);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gantry_api::Invalid;
 use gantry_api::cluster::v1 as cluster;
 use gantry_api::node::v1 as wire;
-use gantry_model::{BadName, Container, Goal, Port, ReplicaId, ServiceId, StackName, Timestamp};
+use gantry_model::{BadName, Container, Goal, Ipv4Net, Port, ReplicaId, ServiceId, StackName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Attachment;
@@ -73,6 +73,26 @@ pub struct VolumeUse {
     pub labels: BTreeMap<String, String>,
     /// It must be there already.
     pub external: bool,
+}
+
+/// How service addresses lead to the node's proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redirect {
+    /// The range of service addresses.
+    pub range: Ipv4Net,
+    /// The port of the proxy.
+    pub port: u16,
+}
+
+impl TryFrom<wire::Redirect> for Redirect {
+    type Error = Invalid;
+
+    fn try_from(redirect: wire::Redirect) -> Result<Self, Invalid> {
+        Ok(Self {
+            range: redirect.range.parse().map_err(|_| Invalid::new("redirect.range", "is no range"))?,
+            port: u16::try_from(redirect.port).map_err(|_| Invalid::new("redirect.port", "is no port"))?,
+        })
+    }
 }
 
 impl TryFrom<wire::Assignment> for Assignment {

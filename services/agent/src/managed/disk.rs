@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use gantry_model::{Lineage, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-use super::assignment::{Assignment, Segment, VolumeUse};
+use super::assignment::{Assignment, Redirect, Segment, VolumeUse};
 
 /// What was last wanted of this node, and by which state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Disk {
     pub volumes: Vec<VolumeUse>,
     /// Volumes that are to be removed.
     pub volume_removals: Vec<String>,
+    /// How service addresses lead to the node's proxy.
+    #[serde(default)]
+    pub redirect: Option<Redirect>,
 }
 
 impl Disk {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::assignment::Assignment;
+use super::assignment::{Assignment, Redirect};
 use super::board::Board;
 use super::disk::Disk;
 use super::resolv::Folders;
@@ -44,6 +44,7 @@ pub struct Fleet<R> {
     inner: Arc<Mutex<Inner>>,
     sweep: Arc<Notify>,
     volumes: Arc<Notify>,
+    redirect: Arc<watch::Sender<Option<Redirect>>>,
 }
 
 struct Inner {
@@ -72,6 +73,7 @@ impl<R: Runtime> Fleet<R> {
             stops: Semaphore::new(STOPS),
         });
         shared.segments.want(disk.segments.clone()).await;
+        let redirect = Arc::new(watch::Sender::new(disk.redirect.clone()));
         let inner = Inner {
             disk,
             supervisors: HashMap::new(),
@@ -85,6 +87,7 @@ impl<R: Runtime> Fleet<R> {
             inner: Arc::new(Mutex::new(inner)),
             sweep: Arc::default(),
             volumes: Arc::default(),
+            redirect,
         };
         fleet.inner.lock().await.supervise(&fleet.shared);
         fleet
@@ -93,6 +96,11 @@ impl<R: Runtime> Fleet<R> {
     /// Where the replicas' status is written.
     pub fn board(&self) -> &Board {
         &self.shared.board
+    }
+
+    /// How service addresses are to lead to the node's proxy.
+    pub fn redirect(&self) -> watch::Receiver<Option<Redirect>> {
+        self.redirect.subscribe()
     }
 
     /// Whether a scheduler's state is to be believed.
@@ -158,6 +166,11 @@ impl<R: Runtime> Fleet<R> {
         inner.trusted |= full;
         self.shared.segments.want(inner.disk.segments.clone()).await;
         self.shared.set_volumes(&inner.disk.volumes);
+        self.redirect.send_if_modified(|redirect| {
+            let changed = *redirect != inner.disk.redirect;
+            redirect.clone_from(&inner.disk.redirect);
+            changed
+        });
         inner.supervise(&self.shared);
         self.sweep.notify_one();
         self.volumes.notify_one();
@@ -266,6 +279,13 @@ fn next_disk(before: &Disk, lineage: Lineage, message: wire::Assignments, now: T
         segments: message.segments.into_iter().map(Into::into).collect(),
         volumes: message.volumes.into_iter().map(Into::into).collect(),
         volume_removals: message.volume_removals,
+        redirect: message.redirect.and_then(|redirect| match Redirect::try_from(redirect) {
+            Ok(redirect) => Some(redirect),
+            Err(problem) => {
+                tracing::error!(%problem, "cannot read how service addresses are led to the proxy");
+                before.redirect.clone()
+            }
+        }),
     }
 }
 

@@ -306,6 +306,38 @@ impl Host {
         Ok(())
     }
 
+    /// Takes the rules of a cluster's agent out of this host's firewall, by its image: they outlive the
+    /// agent, so that traffic does. Does nothing where the image is gone.
+    pub async fn clean_firewall(&self, cluster_id: &str) -> Result<()> {
+        let image = Layout::image(Part::Agent);
+        match self.docker.inspect_image(&image).await {
+            Err(error) if is_missing(&error) => return Ok(()),
+            other => other.map_err(failed("cannot look for images"))?,
+        };
+        let body = ContainerCreateBody {
+            image: Some(image),
+            cmd: Some(vec!["--clean-up".to_owned(), cluster_id.to_owned()]),
+            host_config: Some(HostConfig {
+                network_mode: Some("host".to_owned()),
+                readonly_rootfs: Some(true),
+                cap_drop: Some(vec!["ALL".to_owned()]),
+                cap_add: Some(vec!["NET_ADMIN".to_owned()]),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let unclean = failed("cannot clean the host's firewall");
+        let created = self.docker.create_container(None, body).await.map_err(&unclean)?;
+        let ended = async {
+            self.docker.start_container(&created.id, None).await?;
+            let mut waiting = self.docker.wait_container(&created.id, None);
+            waiting.next().await.transpose()
+        };
+        let ended = ended.await;
+        self.remove_container(&created.id).await?;
+        ended.map_err(unclean).map(drop)
+    }
+
     /// Removes a volume; one that is gone already is left alone.
     pub async fn remove_volume(&self, name: &str) -> Result<()> {
         match self.docker.remove_volume(name, None::<RemoveVolumeOptions>).await {

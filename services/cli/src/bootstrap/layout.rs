@@ -40,6 +40,8 @@ impl Part {
 
 /// Admin ports are this far from the gRPC ports.
 const ADMIN: u16 = 100;
+/// The port for service addresses is this far from the first gRPC port.
+const REDIRECT: u16 = 5;
 
 /// A cluster on one host.
 #[derive(Debug, Clone)]
@@ -86,6 +88,11 @@ impl Layout {
         self.port_base + part.offset()
     }
 
+    /// Where the proxy takes connections to service addresses.
+    fn redirect_port(&self) -> u16 {
+        self.port_base + REDIRECT
+    }
+
     /// Where the scheduler is reached from this host.
     pub fn scheduler(&self) -> String {
         let host = self.advertise.map_or_else(|| "127.0.0.1".to_owned(), |ip| ip.to_string());
@@ -109,6 +116,7 @@ impl Layout {
         ];
         match part {
             Part::Scheduler => environment.extend([
+                format!("GANTRY_REDIRECT_PORT={}", self.redirect_port()),
                 format!("GANTRY_CLUSTER_NAME={}", self.cluster),
                 format!("GANTRY_POOL={}", self.pool),
                 format!("GANTRY_MTU={}", self.mtu),
@@ -119,7 +127,10 @@ impl Layout {
                 environment.extend(self.advertise.map(|ip| format!("GANTRY_ADVERTISE_ADDR={ip}")));
                 environment.extend(self.node_name.as_ref().map(|name| format!("GANTRY_NODE_NAME={name}")));
             }
-            Part::Proxy => environment.push(format!("GANTRY_SCHEDULER={}", self.scheduler())),
+            Part::Proxy => environment.extend([
+                format!("GANTRY_REDIRECT_PORT={}", self.redirect_port()),
+                format!("GANTRY_SCHEDULER={}", self.scheduler()),
+            ]),
         }
         // So that a cluster can be made talkative for a while.
         environment.extend(std::env::var("GANTRY_LOG").ok().map(|filter| format!("GANTRY_LOG={filter}")));

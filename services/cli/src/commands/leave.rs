@@ -21,6 +21,12 @@ pub async fn run(leave: Leave) -> Result<()> {
         host.remove(&leave.name, part).await?;
     }
     if let Some(id) = &id
+        && let Err(failure) = host.clean_firewall(id).await
+    {
+        // The rules lead nowhere any more, which is no reason to keep the rest.
+        eprintln!("warning: {failure}: `nft list tables` shows what is left");
+    }
+    if let Some(id) = &id
         && leave.force
     {
         host.remove_stacks(id, leave.volumes).await?;

@@ -1,6 +1,7 @@
 //! What applying a spec would change: a pure function, used by `plan` and by `apply` alike.
 
 mod check;
+mod claims;
 mod differences;
 mod resources;
 #[cfg(test)]
@@ -154,6 +155,7 @@ fn admit_service(
             last_batch_at: None,
             created_at: asked.now,
             updated_at: asked.now,
+            assigned_ports: BTreeMap::new(),
         },
     };
     match known {

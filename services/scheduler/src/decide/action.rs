@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_model::{
-    Change, Drain, Goal, Key, Network, NodeId, NodeSegment, Outcome, Record, Replica, ReplicaId, ServiceId,
-    Severity, Snapshot, StackName, Timestamp, Volume,
+    Change, Drain, Goal, Key, Network, NodeId, NodeSegment, Outcome, Record, Replica, ReplicaId, Service,
+    ServiceId, Severity, Snapshot, StackName, Timestamp, Volume,
 };
+
+use super::service_address::{is_direct, is_virtual};
 
 /// An address is not given away again before caches of names have forgotten it and requests to it
 /// have ended.
@@ -29,6 +31,12 @@ pub enum Action {
         segments: BTreeMap<String, NodeSegment>,
         why: String,
     },
+    /// Ports of a service for which its spec names no number get one.
+    AssignPorts { service: ServiceId, ports: BTreeMap<String, u16> },
+    /// A service gets its own address on a network.
+    GiveAddress { stack: StackName, key: String, service: ServiceId, address: Ipv4Addr },
+    /// A service needs its addresses on a network no more.
+    ReleaseAddress { stack: StackName, key: String, service: String },
     /// A replica cannot be placed.
     Wait { replica: ReplicaId, reason: String },
     /// A replica gets no new work.
@@ -37,6 +45,8 @@ pub enum Action {
     Stop { replica: ReplicaId, why: String },
     /// A replica is gone.
     Forget { replica: ReplicaId },
+    /// A replica gets no new work, until it has been restarted.
+    Pause { replica: ReplicaId },
     /// A replica's container is restarted in place.
     Restart { replica: ReplicaId, sequence: u64 },
     /// An update has begun to replace replicas of a service.
@@ -63,6 +73,10 @@ impl Action {
         match self {
             Self::Create { .. } => "Created",
             Self::Place { .. } => "Placed",
+            Self::AssignPorts { .. } => "PortsChosen",
+            Self::GiveAddress { .. } => "AddressGiven",
+            Self::ReleaseAddress { .. } => "AddressReleased",
+            Self::Pause { .. } => "Pausing",
             Self::Wait { .. } => "Pending",
             Self::Drain { .. } => "Draining",
             Self::Stop { .. } => "Stopping",
@@ -97,18 +111,28 @@ impl Action {
                 change_replica(snapshot, replica, |record| record.goal = Goal::Stop)
             }
             Self::Forget { replica } => forget(snapshot, replica, now),
+            Self::Pause { replica } => change_replica(snapshot, replica, |record| {
+                record.pause = Some(Drain { since: now, revision: snapshot.revision + 1 });
+            }),
+            // From here on it is out of the tables because its agent has not restarted it yet.
             Self::Restart { replica, sequence } => change_replica(snapshot, replica, |record| {
                 record.restart_sequence = *sequence;
+                record.pause = None;
                 record.outcome = None;
             }),
-            Self::BeginBatch { service } => match snapshot.services.get(service) {
-                Some(record) => {
-                    let mut record = record.as_ref().clone();
-                    record.last_batch_at = Some(now);
-                    vec![Change::Put(Record::Service(Arc::new(record)))]
-                }
-                None => Vec::new(),
-            },
+            Self::BeginBatch { service } => {
+                change_service(snapshot, service, |record| record.last_batch_at = Some(now))
+            }
+            Self::AssignPorts { service, ports } => {
+                change_service(snapshot, service, |record| record.assigned_ports.clone_from(ports))
+            }
+            Self::GiveAddress { stack, key, service, address } => {
+                change_network(snapshot, stack, key, |network| {
+                    network.vips.insert(service.name().to_owned(), *address);
+                    network.fixed.remove(service.name());
+                })
+            }
+            Self::ReleaseAddress { stack, key, service } => release(snapshot, stack, key, service, now),
             Self::Complete { replica, outcome } => {
                 change_replica(snapshot, replica, |record| record.outcome = Some(*outcome))
             }
@@ -151,7 +175,12 @@ impl Action {
             | Self::ForgetRevision { .. }
             | Self::ForgetNetwork { .. }
             | Self::ForgetVolume { .. }
+            | Self::ReleaseAddress { .. }
             | Self::Forget { .. } => None,
+            Self::AssignPorts { ports, .. } if ports.is_empty() => None,
+            Self::AssignPorts { service, .. } | Self::GiveAddress { service, .. } => {
+                Some((severity, service.to_string(), None, message))
+            }
             Self::ForgetService { service } => Some((severity, service.to_string(), None, message)),
             Self::RemoveVolume { stack, .. } | Self::ForgetStack { stack } => {
                 Some((severity, stack.to_string(), None, message))
@@ -160,6 +189,7 @@ impl Action {
             | Self::Wait { replica, .. }
             | Self::Drain { replica, .. }
             | Self::Stop { replica, .. }
+            | Self::Pause { replica }
             | Self::Restart { replica, .. }
             | Self::Complete { replica, .. } => {
                 let record = after.replicas.get(replica)?;
@@ -172,6 +202,9 @@ impl Action {
                     Self::Wait { reason, .. } => format!("replica {slot}: {reason}"),
                     Self::Drain { why, .. } => format!("replica {slot} gets no new work: {why}"),
                     Self::Stop { why, .. } => format!("replica {slot} is stopped: {why}"),
+                    Self::Pause { .. } => {
+                        format!("replica {slot} gets no new work: it is about to be restarted")
+                    }
                     Self::Restart { .. } => format!("replica {slot} is restarted, as asked"),
                     Self::Complete { outcome, .. } => {
                         format!("replica {slot} ended with exit code {}", outcome.exit_code)
@@ -189,6 +222,17 @@ impl fmt::Display for Action {
         match self {
             Self::Create { service, slot, why } => write!(f, "create replica {slot} of {service}: {why}"),
             Self::Place { replica, node, why, .. } => write!(f, "place {replica} on {node}: {why}"),
+            Self::AssignPorts { service, ports } => {
+                let ports: Vec<_> = ports.iter().map(|(port, number)| format!("{number}->{port}")).collect();
+                write!(f, "the ports of {service} that were left to choose: {}", ports.join(", "))
+            }
+            Self::GiveAddress { key, service, address, .. } => {
+                write!(f, "{service} has the address {address} on its network {key}")
+            }
+            Self::ReleaseAddress { stack, key, service } => {
+                write!(f, "{stack}/{service} needs its address on the network {key} no more")
+            }
+            Self::Pause { replica } => write!(f, "take {replica} out of the tables, to restart it"),
             Self::Wait { replica, reason } => write!(f, "{replica} waits: {reason}"),
             Self::Drain { replica, why } => write!(f, "drain {replica}: {why}"),
             Self::Stop { replica, why } => write!(f, "stop {replica}: {why}"),
@@ -226,6 +270,7 @@ fn create(snapshot: &Snapshot, service: &ServiceId, slot: u32, now: Timestamp) -
         restart_sequence: service.restart_sequence,
         pending: None,
         drain: None,
+        pause: None,
         outcome: None,
         created_at: now,
     };
@@ -249,8 +294,15 @@ fn place(
         record.pending = None;
     });
     for (key, address) in addresses {
+        let service = snapshot.services.get(&replica.service);
         changes.extend(change_network(snapshot, stack, key, |network| {
-            network.cursor = offset(network, *address);
+            let name = replica.service.name();
+            if network.fixed.get(name) != Some(address) {
+                network.cursor = offset(network, *address);
+            }
+            if service.is_some_and(|service| is_direct(service, network)) {
+                network.fixed.entry(name.to_owned()).or_insert(*address);
+            }
             if let Some(segment) = segments.get(key) {
                 network.nodes.insert(node.clone(), segment.clone());
             }
@@ -282,6 +334,27 @@ fn forget(snapshot: &Snapshot, id: &ReplicaId, now: Timestamp) -> Vec<Change> {
     }
     changes.push(Change::Delete(Key::Replica(id.clone())));
     changes
+}
+
+/// A service's own address rests like any other.
+fn release(snapshot: &Snapshot, stack: &StackName, key: &str, service: &str, now: Timestamp) -> Vec<Change> {
+    let Some(network) = snapshot.networks.get(&(stack.clone(), key.to_owned())) else { return Vec::new() };
+    let owner = snapshot.services_of(stack).find(|owner| owner.id.name() == service);
+    let (is_virtual, is_direct) =
+        owner.map(|owner| (is_virtual(owner, network), is_direct(owner, network))).unwrap_or_default();
+    change_network(snapshot, stack, key, |network| {
+        let vip = if is_virtual { None } else { network.vips.remove(service) };
+        let fixed = if is_direct { None } else { network.fixed.remove(service) };
+        network.cooling.retain(|(_, until)| *until > now);
+        network.cooling.extend(vip.into_iter().chain(fixed).map(|address| (address, now.after(COOLING))));
+    })
+}
+
+fn change_service(snapshot: &Snapshot, id: &ServiceId, change: impl FnOnce(&mut Service)) -> Vec<Change> {
+    let Some(service) = snapshot.services.get(id) else { return Vec::new() };
+    let mut service = service.as_ref().clone();
+    change(&mut service);
+    vec![Change::Put(Record::Service(Arc::new(service)))]
 }
 
 fn offset(network: &Network, address: Ipv4Addr) -> u32 {

@@ -10,6 +10,8 @@ use std::net::Ipv4Addr;
 use gantry_model::{Network, NodeSegment, Snapshot, Timestamp};
 use ipnet::Ipv4Net;
 
+use super::service_address::vip_range;
+
 /// No address is left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} has no free address left in {range}")]
@@ -76,7 +78,9 @@ impl Pool<'_> {
         let cluster = &self.0.cluster;
         let in_use = |range: &Ipv4Net| {
             let overlaps = |other: &Ipv4Net| other.contains(range) || range.contains(other);
-            self.0.networks.values().any(|network| overlaps(&network.subnet)) || taken.iter().any(overlaps)
+            self.0.networks.values().any(|network| overlaps(&network.subnet))
+                || taken.iter().any(overlaps)
+                || vip_range(cluster).as_ref().is_some_and(overlaps)
         };
         cluster
             .pool
@@ -116,6 +120,8 @@ mod tests {
             nodes: Default::default(),
             cursor,
             cooling: Vec::new(),
+            vips: Default::default(),
+            fixed: Default::default(),
         }
     }
 

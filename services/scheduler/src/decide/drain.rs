@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use gantry_model::{Goal, Phase, Replica, Snapshot, Timestamp};
+use gantry_model::{Drain, Goal, Phase, Replica, Snapshot, Timestamp};
 
 use super::action::Action;
 use super::plan::Plan;
 
-/// How long a replica may wait for proxies that do not answer.
+/// How long a replica may wait for proxies that do not answer and for requests that do not end, unless
+/// its service says otherwise.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long clients may remember an answer of the name server.
 const NAME_TTL: Duration = Duration::from_secs(1);
@@ -20,7 +21,8 @@ pub fn advance(plan: &mut Plan) {
         if is_gone(&plan.working, &replica) {
             plan.push(Action::Forget { replica: replica.id.clone() });
         } else if replica.goal == Goal::Drain
-            && let Some(why) = drained(&plan.working, &replica, plan.now)
+            && let Some(drain) = replica.drain
+            && let Some(why) = drained(&plan.working, &replica, drain, plan.now)
         {
             plan.push(Action::Stop { replica: replica.id.clone(), why });
         }
@@ -40,27 +42,39 @@ fn is_gone(snapshot: &Snapshot, replica: &Replica) -> bool {
     }
 }
 
-/// Why it may be stopped now; `None` if it may not yet (invariant 6).
-fn drained(snapshot: &Snapshot, replica: &Replica, now: Timestamp) -> Option<String> {
-    let drain = replica.drain?;
+/// Why nothing is sent to a replica any more, since `drain` began; `None` while something may be
+/// (invariant 6). The same rule holds before a stop and before a restart.
+pub fn drained(snapshot: &Snapshot, replica: &Replica, drain: Drain, now: Timestamp) -> Option<String> {
     let waited = now.since(drain.since);
     let status = snapshot.status_of(&replica.id);
     if status.is_some_and(|status| status.phase != Phase::Running) {
         return Some("it does not run".to_owned());
     }
-    // Only a proxy of the replica's own network can send it anything; all on record count.
+    let service = snapshot.services.get(&replica.service);
+    let limit = service.and_then(|service| service.spec.policy.drain_timeout).unwrap_or(DRAIN_TIMEOUT);
+    let over = |what: String| (waited >= limit).then(|| format!("{what} after {} s", limit.as_secs_f32()));
+    // Every node's proxy may lead to it; all on record count, also those that are not connected.
     let unaware = snapshot
         .proxies
         .keys()
         .filter(|instance| snapshot.acks.get(*instance).is_none_or(|ack| ack.revision < drain.revision))
         .count();
     if unaware > 0 {
-        return (waited >= DRAIN_TIMEOUT)
-            .then(|| format!("{unaware} proxies did not answer within {} s", DRAIN_TIMEOUT.as_secs()));
+        return over(format!("{unaware} proxies had not answered"));
+    }
+    // A proxy says who still has requests before it acknowledges, so that this is not too early.
+    let serving = snapshot
+        .proxies
+        .keys()
+        .filter_map(|instance| snapshot.serving.get(instance))
+        .filter(|replicas| replicas.contains(&replica.id))
+        .count();
+    if serving > 0 {
+        return over(format!("{serving} proxies still had requests of it"));
     }
     // Where the whole service goes there is nobody else to ask; where it stays, clients may still
     // hold this replica's address for as long as names live.
-    let service_stays = snapshot.services.get(&replica.service).is_some_and(|service| service.wanted() > 0);
+    let service_stays = service.is_some_and(|service| service.wanted() > 0);
     if service_stays && waited < NAME_TTL {
         return None;
     }

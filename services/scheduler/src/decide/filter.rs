@@ -64,7 +64,8 @@ fn has_volumes(context: &Context<'_>, node: &Node) -> Fit {
     Fit::Yes
 }
 
-/// No two containers listen on one port of a node.
+/// No two containers listen on one port of a node. Ports on which proxies listen are on every node
+/// anyway: two services that want the same one are refused at admission.
 fn has_ports(context: &Context<'_>, node: &Node) -> Fit {
     for port in context.template.ports.iter().filter(|port| port.published.is_some()) {
         let holder =
@@ -83,15 +84,7 @@ fn has_ports(context: &Context<'_>, node: &Node) -> Fit {
 fn holds(snapshot: &Snapshot, replica: &Arc<Replica>, port: &Port) -> bool {
     snapshot
         .revision_of(replica)
-        .is_some_and(|revision| revision.template.ports.iter().any(|held| collide(held, port)))
-}
-
-/// Whether two ports cannot be listened on at the same time.
-pub fn collide(one: &Port, other: &Port) -> bool {
-    one.published.is_some()
-        && one.published == other.published
-        && one.protocol == other.protocol
-        && (one.host_ip.is_none() || other.host_ip.is_none() || one.host_ip == other.host_ip)
+        .is_some_and(|revision| revision.template.ports.iter().any(|held| held.collides(port)))
 }
 
 /// Reservations never exceed what the node has.

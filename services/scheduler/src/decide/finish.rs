@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use gantry_model::{Outcome, Phase, Revision, StackName};
 
 use super::action::Action;
-use super::place::network_keys;
 use super::plan::Plan;
 
 /// Records how replicas that run once have ended, so that they are never run again by accident.
@@ -70,8 +69,7 @@ fn forget_networks(plan: &mut Plan) {
         .keys()
         .filter(|(stack, key)| {
             !plan.working.services_of(stack).any(|service| {
-                let asked = !service.removing
-                    && network_keys(&service.spec.template(None)).iter().any(|used| used == key);
+                let asked = !service.removing && service.spec.network_keys().iter().any(|used| used == key);
                 asked
                     || plan
                         .working

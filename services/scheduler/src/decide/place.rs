@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use gantry_model::{Goal, NetworkMode, Node, NodeId, NodeSegment, Replica, Snapshot, StackName, Template};
+use gantry_model::{Goal, Network, Node, NodeId, NodeSegment, Replica, ServiceId, Snapshot};
 
 use super::action::Action;
 use super::address;
 use super::depends;
 use super::filter::{self, Context, Fit};
 use super::plan::Plan;
+use super::service_address;
 
 /// Places every replica that can be placed, and says of every other why not.
 pub fn place(plan: &mut Plan) {
@@ -38,8 +39,8 @@ fn try_place(plan: &mut Plan, replica: &Arc<Replica>) -> Result<Action, String> 
     let revision = plan.working.revision_of(replica).cloned().ok_or("its revision is not known")?;
     let mut addresses = BTreeMap::new();
     let mut segments = BTreeMap::new();
-    for key in network_keys(&revision.template) {
-        let (segment, address) = join(plan, replica.service.stack(), &key, &node)?;
+    for key in revision.template.network_keys() {
+        let (segment, address) = join(plan, &replica.service, &key, &node)?;
         addresses.insert(key.clone(), address);
         if let Some(segment) = segment {
             segments.insert(key, segment);
@@ -128,29 +129,19 @@ pub fn explain(snapshot: &Snapshot, replica: &Replica) -> Vec<String> {
     reasons.into_iter().map(|(reason, count)| format!("{count} of {total} nodes: {reason}")).collect()
 }
 
-/// The keys of the networks that a template joins.
-pub fn network_keys(template: &Template) -> Vec<String> {
-    if template.container.network_mode != NetworkMode::Networks {
-        return Vec::new();
-    }
-    if template.networks.is_empty() {
-        return vec!["default".to_owned()];
-    }
-    template.networks.iter().map(|network| network.network.clone()).collect()
-}
-
 /// An address on the network, and the node's own part of it if the node had none yet.
 fn join(
     plan: &mut Plan,
-    stack: &StackName,
+    service: &ServiceId,
     key: &str,
     node: &NodeId,
 ) -> Result<(Option<NodeSegment>, Ipv4Addr), String> {
-    let id = (stack.clone(), key.to_owned());
+    let id = (service.stack().clone(), key.to_owned());
     let Some(mut network) = plan.working.networks.get(&id).map(|network| network.as_ref().clone()) else {
         return Err(format!("the network {key} is not there"));
     };
     let now = plan.now;
+    let inherited = inherited(&plan.working, service, &network);
     let used = plan.used_addresses(&id);
     let segment = if network.nodes.contains_key(node) {
         None
@@ -160,7 +151,19 @@ fn join(
         network.cursor = u32::from(segment.gateway) - u32::from(network.subnet.network());
         Some(segment)
     };
-    let address = address::allocate(&network, used, now).map_err(|full| full.to_string())?;
+    let address = match inherited {
+        Some(address) => address,
+        None => address::allocate(&network, used, now).map_err(|full| full.to_string())?,
+    };
     used.insert(address);
     Ok((segment, address))
+}
+
+/// The address that a replica takes over from the one before it, so that clients which resolved the
+/// service's name once go on working. `None` while somebody still has it.
+fn inherited(snapshot: &Snapshot, id: &ServiceId, network: &Network) -> Option<Ipv4Addr> {
+    let service = snapshot.services.get(id)?;
+    let address = network.fixed.get(id.name()).filter(|_| service_address::is_direct(service, network))?;
+    let held = snapshot.replicas_of(id).any(|replica| replica.addresses.get(&network.key) == Some(address));
+    (!held).then_some(*address)
 }

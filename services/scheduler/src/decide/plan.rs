@@ -97,6 +97,7 @@ impl Plan {
             }
             if let Some(record) = working.networks.get(network) {
                 used.extend(record.nodes.values().map(|segment| segment.gateway));
+                used.extend(record.fixed.values());
             }
             used
         })

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gantry_model::{Condition, Goal, Health, Phase, RestartPolicy, TableVersion, Timestamp, UpdateOrder};
+use gantry_model::{
+    Condition, EndpointMode, Goal, Health, Phase, RestartPolicy, TableVersion, Timestamp, UpdateOrder,
+};
 use gantry_testkit::World;
 use proptest::prelude::*;
 
@@ -191,8 +193,9 @@ fn a_job_that_failed_holds_its_users_and_is_not_run_again() {
 }
 
 #[test]
-fn a_second_replica_on_a_published_port_is_pending_with_that_reason() {
-    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(2).port(8000));
+fn a_second_replica_on_a_port_of_the_host_is_pending_with_that_reason() {
+    let mut world =
+        World::new(NOW).node("n1").service("shop/web", |service| service.replicas(2).host_port(8000));
     settle(&mut world);
     let replicas = world.replicas("shop/web");
     assert!(replicas[0].node.is_some());
@@ -326,15 +329,17 @@ fn an_asked_for_order_holds_where_it_can() {
     let world = World::new(NOW)
         .service("a/volume", |service| service.volume("data"))
         .service("a/asked", |service| service.volume("data").order(UpdateOrder::StartFirst))
-        .service("a/port", |service| service.port(80).order(UpdateOrder::StartFirst))
+        .service("a/port", |service| service.host_port(80).order(UpdateOrder::StartFirst))
+        .service("a/ingress", |service| service.port(81))
         .service("a/plain", |service| service);
     let order = |name: &str| {
         let service = &world.snapshot.services[&name.parse::<gantry_model::ServiceId>().unwrap()];
-        super::update::order(service, &service.spec.template(None))
+        service.update_order(&service.spec.template(None))
     };
     assert_eq!(order("a/volume"), UpdateOrder::StopFirst);
     assert_eq!(order("a/asked"), UpdateOrder::StartFirst);
     assert_eq!(order("a/port"), UpdateOrder::StopFirst);
+    assert_eq!(order("a/ingress"), UpdateOrder::StartFirst, "the proxy listens, and not the container");
     assert_eq!(order("a/plain"), UpdateOrder::StartFirst);
 }
 
@@ -344,20 +349,100 @@ fn a_restart_goes_one_by_one() {
     settle(&mut world);
     world.run_all();
     world.change_service("shop/web", |service| service.restart_sequence = 1);
-    settle(&mut world);
     let asked = |world: &World| {
         world.replicas("shop/web").iter().filter(|replica| replica.restart_sequence == 1).count()
     };
-    assert_eq!(asked(&world), 1);
-    world.run_all();
+    for done in 1..=2 {
+        settle(&mut world);
+        world.pass(Duration::from_secs(1));
+        settle(&mut world);
+        assert_eq!(asked(&world), done);
+        world.run_all();
+    }
     settle(&mut world);
-    assert_eq!(asked(&world), 2);
+    assert!(world.replicas("shop/web").iter().all(|replica| world.snapshot.takes_traffic(replica)));
+}
+
+#[test]
+fn a_replica_is_not_restarted_before_every_proxy_has_taken_it_out_and_its_requests_have_ended() {
+    let mut world = World::new(NOW).node("n1").proxy("p1").service("shop/web", |service| service);
+    settle(&mut world);
+    world.run_all();
+    world.change_service("shop/web", |service| service.restart_sequence = 1);
+    settle(&mut world);
+    world.pass(Duration::from_secs(2));
+    settle(&mut world);
+    let web = world.replicas("shop/web")[0].clone();
+    assert!(web.restart_sequence == 0 && web.pause.is_some(), "p1 does not know yet");
+    let node = web.node.clone().unwrap();
+    let endpoints = |world: &World| table(&world.snapshot, &node).addresses[0].groups[0].endpoints.len();
+    assert_eq!(endpoints(&world), 0, "one alone is drained too: its requests wait in the proxy");
+
+    world.still_serving("p1", &[&web.id]);
+    let revision = world.snapshot.revision;
+    world.ack("p1", TableVersion { revision, sequence: 0 });
+    settle(&mut world);
+    assert_eq!(world.replicas("shop/web")[0].restart_sequence, 0, "a request is in flight");
+
+    world.still_serving("p1", &[]);
+    settle(&mut world);
+    assert_eq!(world.replicas("shop/web")[0].restart_sequence, 1);
+    assert_eq!(endpoints(&world), 0, "its agent has not restarted it yet");
+    world.run_all();
+    assert_eq!(endpoints(&world), 1);
+}
+
+#[test]
+fn a_restart_of_all_at_once_leaves_one_that_serves() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3));
+    settle(&mut world);
+    world.run_all();
+    world.change_service("shop/web", |service| {
+        service.spec.update.parallelism = 0;
+        service.restart_sequence = 1;
+    });
+    let serving = |world: &World| {
+        world.replicas("shop/web").iter().filter(|replica| world.snapshot.takes_traffic(replica)).count()
+    };
+    for _ in 0..6 {
+        settle(&mut world);
+        assert!(serving(&world) >= 1);
+        world.pass(Duration::from_secs(2));
+        settle(&mut world);
+        assert!(serving(&world) >= 1);
+        world.run_all();
+    }
+    assert!(world.replicas("shop/web").iter().all(|replica| replica.restart_sequence == 1));
+    assert_eq!(serving(&world), 3);
+}
+
+#[test]
+fn a_replica_with_requests_in_flight_is_stopped_only_after_the_drain_timeout() {
+    let mut world = World::new(NOW).node("n1").proxy("p1").service("shop/web", |service| service);
+    world.change_service("shop/web", |service| {
+        service.spec.policy.drain_timeout = Some(Duration::from_secs(30));
+    });
+    settle(&mut world);
+    world.run_all();
+    world.change_service("shop/web", |service| service.removing = true);
+    settle(&mut world);
+    let web = world.replicas("shop/web")[0].id.clone();
+    world.still_serving("p1", &[&web]);
+    let revision = world.snapshot.revision;
+    world.ack("p1", TableVersion { revision, sequence: 0 });
+    world.pass(Duration::from_secs(29));
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Drain);
+    world.pass(Duration::from_secs(1));
+    settle(&mut world);
+    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Stop);
 }
 
 #[test]
 fn names_are_answered_with_ready_replicas_and_tasks_with_all_that_run() {
-    let mut world =
-        World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3).alias("shopfront"));
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| {
+        service.replicas(3).alias("shopfront").endpoint_mode(EndpointMode::Dnsrr)
+    });
     settle(&mut world);
     let ids: Vec<_> = world.replicas("shop/web").into_iter().map(|replica| replica.id).collect();
     world.see(&ids[0], |status| status.phase = Phase::Running);
@@ -377,7 +462,8 @@ fn names_are_answered_with_ready_replicas_and_tasks_with_all_that_run() {
 
 #[test]
 fn a_name_is_known_while_nothing_of_it_is_ready() {
-    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(1));
+    let mut world =
+        World::new(NOW).node("n1").service("shop/web", |service| service.endpoint_mode(EndpointMode::Dnsrr));
     settle(&mut world);
     let table = table(&world.snapshot, world.snapshot.nodes.keys().next().unwrap());
     let web = table.zones[0].names.iter().find(|name| name.name == "web").unwrap();
@@ -411,7 +497,7 @@ proptest! {
             .proxy("p1")
             .service("s/web", |service| service.replicas(2))
             .service("s/db", |service| service.volume("data"))
-            .service("s/edge", |service| service.port(80).depends_on("web", Condition::Started));
+            .service("s/edge", |service| service.host_port(80).depends_on("web", Condition::Started));
         for (step, argument) in steps {
             let before: BTreeMap<_, _> = world.snapshot.replicas.values().map(|replica| (replica.id.clone(), replica.goal)).collect();
             match step {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gantry_model::{Goal, MountSource, Replica, Service, Template, UpdateOrder};
+use gantry_model::{Goal, Replica, Service, UpdateOrder};
 
 use super::action::Action;
 use super::plan::Plan;
@@ -75,7 +75,7 @@ fn begin_slots(plan: &mut Plan, service: &Arc<Service>) {
         .working
         .revisions
         .get(&(service.id.clone(), service.revision))
-        .is_some_and(|revision| order(service, &revision.template) == UpdateOrder::StartFirst);
+        .is_some_and(|revision| service.update_order(&revision.template) == UpdateOrder::StartFirst);
     let mut begun = std::collections::BTreeSet::new();
     for old in outdated {
         if on_their_way + begun.len() >= batch && !begun.contains(&old.slot) {
@@ -91,21 +91,4 @@ fn begin_slots(plan: &mut Plan, service: &Arc<Service>) {
         }
     }
     plan.push(Action::BeginBatch { service: service.id.clone() });
-}
-
-/// Which comes first, as asked or as ports and volumes allow.
-pub fn order(service: &Service, template: &Template) -> UpdateOrder {
-    let fixed_port = template.ports.iter().any(|port| port.published.is_some());
-    let named_volume =
-        template.container.mounts.iter().any(|mount| {
-            matches!(&mount.source, MountSource::Volume { name: Some(_), .. }) && !mount.read_only
-        });
-    if fixed_port || service.spec.restart().runs_once() {
-        return UpdateOrder::StopFirst;
-    }
-    service.spec.update.order.unwrap_or(if named_volume {
-        UpdateOrder::StopFirst
-    } else {
-        UpdateOrder::StartFirst
-    })
 }

@@ -35,12 +35,14 @@ type Outgoing = mpsc::Sender<Result<SessionResponse, Status>>;
 pub struct Agents {
     state: State,
     relays: Relays,
+    redirect_port: u16,
 }
 
 impl Agents {
-    /// Serves agents from `state`, and lets people reach them through `relays`.
-    pub fn new(state: State, relays: Relays) -> Self {
-        Self { state, relays }
+    /// Serves agents from `state`, and lets people reach them through `relays`. Proxies take connections
+    /// to service addresses at `redirect_port`.
+    pub fn new(state: State, relays: Relays, redirect_port: u16) -> Self {
+        Self { state, relays, redirect_port }
     }
 }
 
@@ -70,7 +72,12 @@ impl SessionService for Agents {
         register(&self.state, &node, hello).await?;
 
         let (outgoing, stream) = mpsc::channel(QUEUE);
-        let session = Session { state: self.state.clone(), relays: self.relays.clone(), node };
+        let session = Session {
+            state: self.state.clone(),
+            relays: self.relays.clone(),
+            node,
+            redirect_port: self.redirect_port,
+        };
         tokio::spawn(session.run(incoming, outgoing));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -121,6 +128,7 @@ struct Session {
     state: State,
     relays: Relays,
     node: NodeId,
+    redirect_port: u16,
 }
 
 impl Session {
@@ -174,7 +182,7 @@ impl Session {
         changes: &mut watch::Receiver<Arc<Snapshot>>,
         asked: &mut mpsc::Receiver<ToAgent>,
     ) -> String {
-        let mut told = Told::default();
+        let mut told = Told::new(self.redirect_port);
         let mut ping = interval(PING_EVERY);
         loop {
             let message = tokio::select! {
@@ -218,7 +226,11 @@ impl Session {
     fn take_heartbeat(&self, heartbeat: Heartbeat) {
         let some = |text: String| (!text.is_empty()).then_some(text);
         let (engine_error, refused) = (some(heartbeat.engine_error), some(heartbeat.refused));
-        self.note(|status| (status.engine_error, status.refused) = (engine_error, refused));
+        let network_error = some(heartbeat.network_error);
+        self.note(|status| {
+            (status.engine_error, status.refused) = (engine_error, refused);
+            status.network_error = network_error;
+        });
     }
 
     fn take_report(&self, report: StatusReport) {

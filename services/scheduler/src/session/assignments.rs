@@ -4,19 +4,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gantry_api::agent::v1::NetworkAttachment;
-use gantry_api::node::v1::{Assignment, Assignments, Segment, VolumeUse};
+use gantry_api::node::v1::{Assignment, Assignments, Redirect, Segment, VolumeUse};
 use gantry_model::{MountSource, Network, NodeId, Replica, ReplicaId, Snapshot, StackName, Template, wire};
 
-use crate::decide::network_keys;
+use crate::decide::vip_range;
 
 /// What an agent was told last, so that only differences are sent.
-#[derive(Default)]
 pub struct Told {
+    redirect_port: u16,
     replicas: HashMap<ReplicaId, Arc<Replica>>,
     rest: Option<(Vec<Segment>, Vec<VolumeUse>, Vec<String>)>,
 }
 
 impl Told {
+    /// Nothing yet. Proxies take connections to service addresses at `redirect_port`.
+    pub fn new(redirect_port: u16) -> Self {
+        Self { redirect_port, replicas: HashMap::new(), rest: None }
+    }
+
     /// What the agent has to be told now; `None` if it knows everything.
     pub fn next(&mut self, snapshot: &Snapshot, node: &NodeId) -> Option<Assignments> {
         let full = self.rest.is_none();
@@ -38,7 +43,9 @@ impl Told {
         self.replicas = current;
         self.rest = Some(rest.clone());
         let (segments, volumes, volume_removals) = rest;
-        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals })
+        let redirect = vip_range(&snapshot.cluster)
+            .map(|range| Redirect { range: range.to_string(), port: self.redirect_port.into() });
+        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals, redirect })
     }
 }
 
@@ -55,7 +62,8 @@ fn assignment(snapshot: &Snapshot, replica: &Replica) -> Option<Assignment> {
     }
     container.restart = container.restart.or(Some(gantry_model::RestartPolicy::UnlessStopped));
     container.labels.extend(labels(snapshot, replica));
-    let networks: Vec<&Arc<Network>> = network_keys(template)
+    let networks: Vec<&Arc<Network>> = template
+        .network_keys()
         .into_iter()
         .filter_map(|key| snapshot.networks.get(&(stack.clone(), key)))
         .collect();
@@ -188,11 +196,12 @@ mod tests {
     fn an_agent_is_told_everything_once_and_then_only_what_changed() {
         let mut world = world();
         let node = NodeId::new("n1").unwrap();
-        let mut told = Told::default();
+        let mut told = Told::new(7075);
         let first = told.next(&world.snapshot, &node).unwrap();
         assert!(
             first.full && first.upserts.len() == 1 && first.segments.len() == 1 && first.volumes.len() == 1
         );
+        assert_eq!(first.redirect, Some(Redirect { range: "10.223.0.0/16".into(), port: 7075 }));
         assert!(told.next(&world.snapshot, &node).is_none());
 
         world.change_service("shop/db", |service| service.replicas = 0);

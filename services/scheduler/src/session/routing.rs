@@ -1,13 +1,14 @@
 //! The connection of each proxy: tables down, acknowledgements up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::node::v1::routing_service_server::RoutingService;
 use gantry_api::node::v1::stream_tables_request::Message as FromProxy;
-use gantry_api::node::v1::{StreamTablesRequest, StreamTablesResponse};
+use gantry_api::node::v1::{StillServing, StreamTablesRequest, StreamTablesResponse, Table};
 use gantry_boot::{caller, now};
-use gantry_model::{Change, Key, NodeId, Proxy, Record, Snapshot, TableVersion, Timestamp, wire};
+use gantry_model::{Change, Key, NodeId, Proxy, Record, ReplicaId, Snapshot, TableVersion, Timestamp, wire};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -69,7 +70,10 @@ impl RoutingService for Routing {
                 () = listen(&state, &hello.instance, &mut incoming) => {}
                 () = talk(&state, &node, &outgoing) => {}
             }
-            state.observe(|snapshot| snapshot.acks.remove_mut(&hello.instance));
+            state.observe(|snapshot| {
+                snapshot.serving.remove_mut(&hello.instance);
+                snapshot.acks.remove_mut(&hello.instance)
+            });
             tracing::info!(%node, instance = hello.instance, "proxy disconnected");
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -112,18 +116,34 @@ fn acknowledge(state: &State, instance: &str, version: TableVersion) {
 
 async fn listen(state: &State, instance: &str, incoming: &mut Streaming<StreamTablesRequest>) {
     while let Ok(Some(message)) = incoming.message().await {
-        let Some(FromProxy::Ack(ack)) = message.message else { continue };
-        for problem in &ack.problems {
-            tracing::warn!(instance, problem, "a proxy cannot use part of its table");
+        match message.message {
+            Some(FromProxy::Ack(ack)) => {
+                for problem in &ack.problems {
+                    tracing::warn!(instance, problem, "a proxy cannot use part of its table");
+                }
+                acknowledge(state, instance, wire::read_table_version(ack.version));
+            }
+            Some(FromProxy::StillServing(still)) => note_serving(state, instance, &still),
+            Some(FromProxy::Hello(_)) | None => {}
         }
-        let version = wire::read_table_version(ack.version);
-        acknowledge(state, instance, version);
     }
+}
+
+fn note_serving(state: &State, instance: &str, still: &StillServing) {
+    let replicas: BTreeSet<ReplicaId> =
+        still.replica_ids.iter().filter_map(|id| ReplicaId::new(id).ok()).collect();
+    state.observe(|snapshot| {
+        let new = snapshot.serving.get(instance).map_or(!replicas.is_empty(), |known| **known != replicas);
+        if new {
+            snapshot.serving.insert_mut(instance.to_owned(), Arc::new(replicas));
+        }
+        new
+    });
 }
 
 async fn talk(state: &State, node: &NodeId, outgoing: &mpsc::Sender<Result<StreamTablesResponse, Status>>) {
     let mut changes = state.subscribe();
-    let mut sent: Option<gantry_api::node::v1::Table> = None;
+    let mut sent: Option<Table> = None;
     loop {
         let snapshot = changes.borrow_and_update().clone();
         if may_tell(&snapshot, now()) {
@@ -147,9 +167,18 @@ async fn talk(state: &State, node: &NodeId, outgoing: &mpsc::Sender<Result<Strea
 
 /// Whether `next` says anything that matters: other content, or a newer stored change, which
 /// somebody may wait to see acknowledged. Mere changes of status elsewhere do not matter.
-fn differs(sent: &gantry_api::node::v1::Table, next: &gantry_api::node::v1::Table) -> bool {
-    let revision = |table: &gantry_api::node::v1::Table| table.version.map(|version| version.revision);
-    revision(sent) != revision(next) || sent.zones != next.zones || sent.askers != next.askers
+fn differs(sent: &Table, next: &Table) -> bool {
+    let revision = |table: &Table| table.version.map(|version| version.revision);
+    let same_content = |sent: &Table, next: &Table| {
+        sent.zones == next.zones
+            && sent.askers == next.askers
+            && sent.backends == next.backends
+            && sent.listeners == next.listeners
+            && sent.routes == next.routes
+            && sent.addresses == next.addresses
+            && sent.certificates == next.certificates
+    };
+    revision(sent) != revision(next) || !same_content(sent, next)
 }
 
 fn may_tell(snapshot: &Snapshot, now: Timestamp) -> bool {

@@ -34,7 +34,8 @@ pub(super) fn read_duration(
         .transpose()
 }
 
-pub(super) fn write_duration(duration: Duration) -> WireDuration {
+/// Writes a length of time.
+pub fn write_duration(duration: Duration) -> WireDuration {
     WireDuration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),

@@ -6,7 +6,7 @@ use gantry_api::Invalid;
 use gantry_api::agent::v1 as wire;
 
 use super::parts::{bounded, some_number};
-use crate::container::{Port, Protocol};
+use crate::container::{Port, Protocol, PublishMode};
 
 /// Reads ports of a host that lead to a container.
 pub fn read_ports(ports: &[wire::PortBinding]) -> Result<Vec<Port>, Invalid> {
@@ -20,6 +20,7 @@ pub fn read_ports(ports: &[wire::PortBinding]) -> Result<Vec<Port>, Invalid> {
         .collect()
 }
 
+/// Reads a port of the engine.
 pub(super) fn read_port(target: u32, published: u32, protocol: &str, host_ip: &str) -> Result<Port, Invalid> {
     let port = |field: &str, number: u32| {
         u16::try_from(number).map_err(|_| Invalid::new(field, format!("is {number}; ports go up to 65535")))
@@ -45,6 +46,8 @@ pub(super) fn read_port(target: u32, published: u32, protocol: &str, host_ip: &s
                     .map_err(|_| Invalid::new("host_ip", format!("is {address:?}; give an IPv4 address")))?,
             ),
         },
+        mode: PublishMode::default(),
+        app_protocol: None,
     })
 }
 

@@ -8,10 +8,12 @@ use gantry_api::cluster::v1 as wire;
 use super::container::{read_container, write_container};
 use super::parts::{bounded, read_duration, some_text, write_duration};
 use super::ports::read_port;
-use crate::container::MountSource;
+use super::route::{read_policy, read_routes, write_policy, write_route};
+use crate::container::{AppProtocol, MountSource, Port, PublishMode};
 use crate::ids::{ServiceId, StackName};
+use crate::route::Policy;
 use crate::service::{
-    Condition, Dependency, PullPolicy, ServiceNetwork, ServiceSpec, UpdateOrder, UpdatePolicy,
+    Condition, Dependency, EndpointMode, PullPolicy, ServiceNetwork, ServiceSpec, UpdateOrder, UpdatePolicy,
 };
 use crate::stack::{NetworkSpec, StackSpec, VolumeSpec};
 
@@ -156,7 +158,7 @@ fn read_service(service: wire::ServiceSpec) -> Result<ServiceSpec, Invalid> {
         ports: service
             .ports
             .iter()
-            .map(|port| read_port(port.target, port.published, &port.protocol, &port.host_ip))
+            .map(read_published)
             .collect::<Result<_, _>>()
             .map_err(|problem| problem.within("ports"))?,
         depends_on,
@@ -175,6 +177,35 @@ fn read_service(service: wire::ServiceSpec) -> Result<ServiceSpec, Invalid> {
             Err(_) => return Err(Invalid::new("pull_policy", "is not known to this version")),
         },
         labels: service.labels,
+        endpoint_mode: match wire::EndpointMode::try_from(service.endpoint_mode) {
+            Ok(wire::EndpointMode::Unspecified) => None,
+            Ok(wire::EndpointMode::Vip) => Some(EndpointMode::Vip),
+            Ok(wire::EndpointMode::Dnsrr) => Some(EndpointMode::Dnsrr),
+            Err(_) => return Err(Invalid::new("endpoint_mode", "is not known to this version")),
+        },
+        routes: read_routes(service.routes)?,
+        policy: service.traffic.map(read_policy).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn read_published(port: &wire::PublishedPort) -> Result<Port, Invalid> {
+    let read = read_port(port.target, port.published, &port.protocol, &port.host_ip)?;
+    Ok(Port {
+        mode: match wire::PublishMode::try_from(port.mode) {
+            Ok(wire::PublishMode::Unspecified | wire::PublishMode::Ingress) => PublishMode::Ingress,
+            Ok(wire::PublishMode::Host) => PublishMode::Host,
+            Err(_) => return Err(Invalid::new("mode", "is not known to this version")),
+        },
+        app_protocol: match port.app_protocol.as_str() {
+            "" => None,
+            word => Some(AppProtocol::parse(word).ok_or_else(|| {
+                Invalid::new(
+                    "app_protocol",
+                    format!("is {word:?}; use one of {}", AppProtocol::WORDS.join(", ")),
+                )
+            })?),
+        },
+        ..read
     })
 }
 
@@ -275,6 +306,12 @@ pub fn write_service_spec(name: &str, service: &ServiceSpec) -> wire::ServiceSpe
                 published: port.published.unwrap_or_default().into(),
                 protocol: port.protocol.to_string(),
                 host_ip: port.host_ip.map(|ip| ip.to_string()).unwrap_or_default(),
+                mode: match port.mode {
+                    PublishMode::Ingress => wire::PublishMode::Ingress,
+                    PublishMode::Host => wire::PublishMode::Host,
+                }
+                .into(),
+                app_protocol: port.app_protocol.map(|word| word.to_string()).unwrap_or_default(),
             })
             .collect(),
         depends_on: service
@@ -309,6 +346,14 @@ pub fn write_service_spec(name: &str, service: &ServiceSpec) -> wire::ServiceSpe
         }
         .into(),
         labels: service.labels.clone(),
+        endpoint_mode: match service.endpoint_mode {
+            None => wire::EndpointMode::Unspecified,
+            Some(EndpointMode::Vip) => wire::EndpointMode::Vip,
+            Some(EndpointMode::Dnsrr) => wire::EndpointMode::Dnsrr,
+        }
+        .into(),
+        routes: service.routes.iter().map(write_route).collect(),
+        traffic: (service.policy != Policy::default()).then(|| write_policy(&service.policy)),
     }
 }
 
@@ -338,7 +383,14 @@ mod tests {
 
     #[test]
     fn a_stack_reads_back_as_it_was_written() {
-        let stack = stack(&[("web", &["db"]), ("db", &[])]);
+        let mut stack = stack(&[("web", &["db"]), ("db", &[])]);
+        let web = stack.services.get_mut("web").unwrap();
+        let port = Port::new(80, Some(8000));
+        web.ports = vec![
+            Port { mode: PublishMode::Host, ..port.clone() },
+            Port { app_protocol: Some(AppProtocol::Grpc), ..port },
+        ];
+        web.endpoint_mode = Some(EndpointMode::Dnsrr);
         assert_eq!(read_stack(write_stack(&stack)).unwrap(), stack);
     }
 

@@ -6,6 +6,7 @@ use super::parts::write_time;
 use super::spec::write_service_spec;
 use super::status::{write_goal, write_health, write_host, write_phase};
 use super::write_ports;
+use crate::container::Port;
 use crate::ids::{ServiceId, StackName};
 use crate::node::Node;
 use crate::record::{Event, Severity};
@@ -46,7 +47,7 @@ impl View<'_> {
         let well = |replica: &Replica| replica.outcome.is_some_and(|outcome| outcome.exit_code == 0);
         wire::Service {
             name: service.id.to_string(),
-            spec: Some(write_service_spec(service.id.name(), &service.spec)),
+            spec: Some(without_secrets(write_service_spec(service.id.name(), &service.spec))),
             revision: service.revision,
             wanted: service.wanted(),
             running: count(&running),
@@ -142,8 +143,17 @@ impl View<'_> {
                 .revision_of(replica)
                 .map(|revision| revision.template.container.image.clone())
                 .unwrap_or_default(),
-            ports: write_ports(&status.ports),
+            ports: write_ports(&self.ports(replica, status)),
         }
+    }
+
+    /// The ports that lead to a replica: those of its host, and those on which all proxies listen.
+    fn ports(self, replica: &Replica, status: &ReplicaStatus) -> Vec<Port> {
+        let service = self.0.services.get(&replica.service).filter(|_| replica.goal == Goal::Run);
+        let ingress = service.into_iter().flat_map(|service| service.ingress_ports());
+        let mut ports: Vec<Port> = status.ports.iter().cloned().chain(ingress).collect();
+        ports.retain(|port| port.published.is_some());
+        ports
     }
 
     /// A node.
@@ -157,13 +167,18 @@ impl View<'_> {
             name: node.name.clone(),
             addresses: node.addresses.clone(),
             ready: problem.is_none(),
-            message: problem.unwrap_or_default(),
+            message: problem.or_else(|| self.network_problem(node)).unwrap_or_default(),
             host: Some(write_host(&node.host)),
             replicas: u32::try_from(self.0.replicas_on(&node.id).count()).unwrap_or(u32::MAX),
             joined_at: Some(write_time(node.joined_at)),
             labels: node.labels.clone(),
             agent_port: node.agent_port.into(),
         }
+    }
+
+    fn network_problem(self, node: &Node) -> Option<String> {
+        let error = self.0.node_statuses.get(&node.id)?.network_error.as_ref()?;
+        Some(format!("service addresses do not work there: {error}"))
     }
 
     /// An event.
@@ -182,6 +197,17 @@ impl View<'_> {
             message: event.message.clone(),
         }
     }
+}
+
+/// A spec for readers: keys and passwords of its routes are nobody's business.
+fn without_secrets(mut spec: wire::ServiceSpec) -> wire::ServiceSpec {
+    for route in &mut spec.routes {
+        route.basic_auth.clear();
+        if let Some(certificate) = &mut route.certificate {
+            certificate.key_pem.clear();
+        }
+    }
+    spec
 }
 
 /// The keys of a stack's networks or volumes.

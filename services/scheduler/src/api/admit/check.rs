@@ -1,11 +1,10 @@
 //! What is refused.
 
 use gantry_identity::Role;
-use gantry_model::{Condition, Snapshot, StackSpec};
+use gantry_model::{Condition, Snapshot};
 use tonic::Status;
 
-use super::Asked;
-use crate::decide::collide;
+use super::{Asked, claims};
 
 /// What cannot be admitted whatever is there.
 pub fn check(snapshot: &Snapshot, asked: &Asked<'_>) -> Result<(), Status> {
@@ -47,36 +46,5 @@ pub fn check(snapshot: &Snapshot, asked: &Asked<'_>) -> Result<(), Status> {
             }
         }
     }
-    check_ports(snapshot, spec)
-}
-
-/// Two services cannot listen on one port of a node; replicas of one service can be on several.
-fn check_ports(snapshot: &Snapshot, spec: &StackSpec) -> Result<(), Status> {
-    let own =
-        spec.services.iter().flat_map(|(name, service)| service.ports.iter().map(move |port| (name, port)));
-    let own: Vec<_> = own.collect();
-    for (at, (name, port)) in own.iter().enumerate() {
-        if let Some((other, _)) = own[at + 1..].iter().find(|(_, other)| collide(port, other)) {
-            return Err(Status::invalid_argument(format!(
-                "the services {name} and {other} both publish port {}/{}: give one of them another",
-                port.published.unwrap_or_default(),
-                port.protocol
-            )));
-        }
-        let others = snapshot
-            .services
-            .values()
-            .filter(|service| service.id.stack() != &spec.name && !service.removing);
-        for other in others {
-            if other.spec.ports.iter().any(|held| collide(held, port)) {
-                return Err(Status::failed_precondition(format!(
-                    "{name} publishes port {}/{}, which {} has already: publish another",
-                    port.published.unwrap_or_default(),
-                    port.protocol,
-                    other.id
-                )));
-            }
-        }
-    }
-    Ok(())
+    claims::check(snapshot, spec)
 }

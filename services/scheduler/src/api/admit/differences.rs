@@ -66,6 +66,18 @@ pub fn of_service(old: &Service, new: &Service) -> Vec<String> {
     if old.spec.update != new.spec.update {
         lines.push("update_config changes".to_owned());
     }
+    if !old.spec.ingress_ports().eq(new.spec.ingress_ports()) {
+        lines.push("published ports change".to_owned());
+    }
+    if old.spec.endpoint_mode != new.spec.endpoint_mode {
+        lines.push("endpoint_mode changes".to_owned());
+    }
+    if old.spec.routes != new.spec.routes {
+        lines.push("routes change".to_owned());
+    }
+    if old.spec.policy != new.spec.policy {
+        lines.push("how its traffic is balanced changes".to_owned());
+    }
     if old.spec.labels != new.spec.labels {
         lines.push("labels of the service change".to_owned());
     }

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gantry_api::cluster::v1::ChangeAction;
-use gantry_model::{Change, Network, NetworkSpec, Record, Snapshot, StackSpec, Volume, VolumeSpec};
+use gantry_model::{
+    Change, Network, NetworkSpec, Record, ServiceSpec, Snapshot, StackSpec, Volume, VolumeSpec,
+};
 use ipnet::Ipv4Net;
 use tonic::Status;
 
 use super::Admission;
-use crate::decide::{Pool, SMALLEST_PREFIX, network_keys};
+use crate::decide::{Pool, SMALLEST_PREFIX, vip_range};
 
 /// Gives each network that is used, and new, a range and a number.
 pub fn networks(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission) -> Result<(), Status> {
-    let used: BTreeSet<String> =
-        spec.services.values().flat_map(|service| network_keys(&service.template(None))).collect();
+    let used: BTreeSet<String> = spec.services.values().flat_map(ServiceSpec::network_keys).collect();
     let (mut ranges, mut numbers): (Vec<Ipv4Net>, Vec<u32>) = (Vec::new(), Vec::new());
     for key in used {
         let wanted = spec.networks.get(&key).cloned().unwrap_or_default();
@@ -46,6 +47,8 @@ pub fn networks(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission
             nodes: BTreeMap::new(),
             cursor: 0,
             cooling: Vec::new(),
+            vips: BTreeMap::new(),
+            fixed: BTreeMap::new(),
         }))));
     }
     Ok(())
@@ -68,6 +71,11 @@ fn check_subnet(
         return Err(Status::failed_precondition(format!(
             "the network {key} has the range {subnet}, which overlaps {} of {}/{}",
             other.subnet, other.stack, other.key
+        )));
+    }
+    if let Some(range) = vip_range(&snapshot.cluster).filter(overlaps) {
+        return Err(Status::failed_precondition(format!(
+            "the network {key} has the range {subnet}, which overlaps {range}, the addresses of services"
         )));
     }
     if let Some(other) = taken.iter().find(|other| overlaps(other)) {

@@ -2,7 +2,7 @@
 
 use gantry_identity::Role;
 use gantry_model::{
-    ClusterId, Condition, Container, Dependency, Port, Protocol, StackName, Template, VolumeSpec,
+    AppProtocol, ClusterId, Condition, Container, Dependency, Port, StackName, Template, VolumeSpec,
 };
 use gantry_testkit::{ServiceBuilder, World};
 
@@ -131,12 +131,48 @@ fn two_services_on_one_port_are_refused_by_name() {
 
     let here = |ip: [u8; 4]| {
         let mut spec = ServiceBuilder::default().spec;
-        spec.ports =
-            vec![Port { target: 1, published: Some(81), protocol: Protocol::Tcp, host_ip: Some(ip.into()) }];
+        spec.ports = vec![Port { host_ip: Some(ip.into()), ..Port::new(1, Some(81)) }];
         spec
     };
     let apart = stack(&[("a", here([127, 0, 0, 1])), ("b", here([127, 0, 0, 2]))]);
     assert!(ask(&world, &apart, Role::Operator, &images("x")).is_ok());
+}
+
+#[test]
+fn routes_share_port_80_with_who_publishes_it_unless_it_is_not_http() {
+    let routed = ServiceBuilder::default().route("shop.example.com", "/").spec;
+    let mut publishing = ServiceBuilder::default().port(80).spec;
+    let world = World::new(Timestamp::from_millis(5));
+    let spec = |publishing: &ServiceSpec| stack(&[("a", routed.clone()), ("b", publishing.clone())]);
+    assert!(ask(&world, &spec(&publishing), Role::Operator, &images("x")).is_ok());
+    publishing.ports[0].app_protocol = Some(AppProtocol::Tcp);
+    let refused = ask(&world, &spec(&publishing), Role::Operator, &images("x")).unwrap_err();
+    assert!(refused.message().contains("the routes of a need"), "{}", refused.message());
+}
+
+#[test]
+fn two_services_with_one_route_are_refused_by_name() {
+    let mut world = World::new(Timestamp::from_millis(5));
+    let route = |path: &str| ServiceBuilder::default().route("shop.example.com", path).spec;
+    let refused = ask(&world, &stack(&[("a", route("/")), ("b", route("/"))]), Role::Operator, &images("x"))
+        .unwrap_err();
+    assert!(
+        refused.message().contains("a and b both have the route shop.example.com/"),
+        "{}",
+        refused.message()
+    );
+    world = world.service("other/web", |service| service.route("shop.example.com", "/api"));
+    let refused = ask(&world, &stack(&[("a", route("/api"))]), Role::Operator, &images("x")).unwrap_err();
+    assert!(refused.message().contains("which other/web has already"), "{}", refused.message());
+    assert!(ask(&world, &stack(&[("a", route("/"))]), Role::Operator, &images("x")).is_ok());
+}
+
+#[test]
+fn another_published_port_replaces_no_container() {
+    let mut world = World::new(Timestamp::from_millis(5));
+    deploy(&mut world, &stack(&[("web", ServiceBuilder::default().port(80).spec)]), "x");
+    let lines = deploy(&mut world, &stack(&[("web", ServiceBuilder::default().port(81).spec)]), "x");
+    assert_eq!(lines, ["Update service shop/web (published ports change)"]);
 }
 
 #[test]
