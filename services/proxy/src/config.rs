@@ -5,10 +5,29 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-/// Gantry's proxy: runs on every node and answers the names of its networks.
+/// Gantry's proxy: runs on every node, balances traffic and answers the names of its networks. With
+/// --config it runs alone, by a file.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "gantry-proxy", version)]
 pub struct Config {
+    /// Runs alone, by this file, instead of with a cluster.
+    #[arg(long, env = "GANTRY_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Says what is wrong with the file of --config, and ends.
+    #[arg(long, requires = "config")]
+    pub check: bool,
+    /// A Unix socket: a proxy that is started with the same one takes over from this one.
+    #[arg(long, env = "GANTRY_HANDOVER")]
+    pub handover: Option<PathBuf>,
+    /// How many cores to use; all unless set.
+    #[arg(long, env = "GANTRY_CORES")]
+    pub cores: Option<usize>,
+    /// The port to which the agent redirects connections to service addresses.
+    #[arg(long, env = "GANTRY_REDIRECT_PORT", default_value_t = 7075)]
+    pub redirect_port: u16,
+    /// Writes an access log here; - is standard output.
+    #[arg(long, env = "GANTRY_ACCESS_LOG")]
+    pub access_log: Option<PathBuf>,
     /// The scheduler's address, HOST:PORT.
     #[arg(long, env = "GANTRY_SCHEDULER", default_value = "127.0.0.1:7070")]
     pub scheduler: String,

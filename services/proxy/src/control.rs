@@ -6,23 +6,27 @@ use std::time::Duration;
 
 use gantry_api::node::v1::routing_service_client::RoutingServiceClient;
 use gantry_api::node::v1::stream_tables_request::Message as ToScheduler;
-use gantry_api::node::v1::{ProxyHello, StreamTablesRequest, Table as WireTable, TableAck};
+use gantry_api::node::v1::{ProxyHello, StillServing, StreamTablesRequest, Table as WireTable, TableAck};
 use gantry_boot::{Backoff, chain};
-use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::dns::Names;
-use crate::saved;
+use crate::engine::Engine;
 use crate::table::Table;
+use crate::{saved, spec};
 
 const QUEUE: usize = 16;
 const MAX_TABLE: usize = 64 << 20;
 /// A table is saved at most this often: it is only needed after a restart, and the newest counts.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(20);
+/// How often it is looked who is still in flight.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Puts tables to use.
 pub struct Control {
@@ -40,6 +44,10 @@ pub struct Control {
     pub tables: watch::Sender<Arc<Table>>,
     /// What answers names.
     pub names: Names,
+    /// What serves traffic.
+    pub engine: Arc<Mutex<Engine>>,
+    /// What could not be used of the last table.
+    pub problems: watch::Sender<Vec<String>>,
     /// Why there is no stream; `None` while there is one.
     pub connected: watch::Sender<Option<String>>,
 }
@@ -49,9 +57,7 @@ impl Control {
     pub async fn restore(&self) {
         match saved::load(&self.folder) {
             Ok(Some(table)) if table.cluster_id == self.cluster => {
-                for problem in self.apply(&table).await {
-                    tracing::warn!(problem, "cannot use part of the saved table");
-                }
+                self.apply(&table).await;
                 tracing::info!(
                     zones = table.zones.len(),
                     "serving by the saved table until the scheduler answers"
@@ -59,6 +65,15 @@ impl Control {
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "cannot read the saved table; waiting for the scheduler's"),
+        }
+    }
+
+    /// Answers names as soon as the proxy that ran before does not any more.
+    pub async fn listen_again(&self, patience: Duration) {
+        let until = tokio::time::Instant::now() + patience;
+        let table = self.tables.borrow().clone();
+        while !self.names.listen(&table).await.is_empty() && tokio::time::Instant::now() < until {
+            sleep(AGAIN).await;
         }
     }
 
@@ -109,7 +124,25 @@ impl Control {
         send(&outgoing, ToScheduler::Hello(hello)).await?;
         let mut client = RoutingServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_TABLE);
         let mut incoming = client.stream_tables(ReceiverStream::new(stream)).await?.into_inner();
-        while let Some(response) = incoming.message().await? {
+        let mut looking = interval(LOOK_EVERY);
+        looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let registry = self.engine.lock().await.registry.clone();
+        let mut told: Vec<String> = Vec::new();
+        loop {
+            let response = tokio::select! {
+                response = incoming.message() => response?,
+                _ = looking.tick() => {
+                    let serving = registry.still_serving();
+                    if serving != told {
+                        told.clone_from(&serving);
+                        let version = self.tables.borrow().version;
+                        let message = StillServing { replica_ids: serving, version: Some(version) };
+                        send(&outgoing, ToScheduler::StillServing(message)).await?;
+                    }
+                    continue;
+                }
+            };
+            let Some(response) = response else { return Ok(()) };
             backoff.reset();
             self.connected.send_if_modified(|why| {
                 if why.is_some() {
@@ -127,21 +160,37 @@ impl Control {
             let problems = self.apply(&table).await;
             let version = table.version;
             save.send_replace(Some(table));
+            // Who has left with requests in flight is said before the acknowledgement, so that nobody
+            // is stopped between the two.
+            told = registry.still_serving();
+            let message = StillServing { replica_ids: told.clone(), version };
+            send(&outgoing, ToScheduler::StillServing(message)).await?;
             send(&outgoing, ToScheduler::Ack(TableAck { version, problems })).await?;
         }
-        Ok(())
     }
 
     /// Serves by `table` from now on. What of it cannot be used is answered, and the rest is.
     async fn apply(&self, table: &WireTable) -> Vec<String> {
-        let next = match Table::read(table, &self.tables.borrow()) {
-            Ok(next) => Arc::new(next),
+        let read = Table::read(table, &self.tables.borrow()).map(Arc::new);
+        let read = read.and_then(|next| Ok((next, spec::read(table)?)));
+        let (next, spec) = match read {
+            Ok(read) => read,
             Err(problem) => {
                 return vec![format!("the table cannot be read: {problem}; the one before stays")];
             }
         };
         self.tables.send_replace(next.clone());
-        self.names.listen(&next).await
+        let mut problems = self.engine.lock().await.apply(spec, next.members()).await;
+        problems.extend(self.names.listen(&next).await);
+        self.problems.send_if_modified(|known| {
+            for new in problems.iter().filter(|problem| !known.contains(problem)) {
+                tracing::warn!(problem = new, "cannot use part of the table");
+            }
+            let changed = *known != problems;
+            known.clone_from(&problems);
+            changed
+        });
+        problems
     }
 }
 

@@ -245,15 +245,16 @@ impl Core {
     ) -> Rc<Backend> {
         let policy = plan.policy(target);
         let link = |endpoint: &spec::Endpoint| {
-            let port = if endpoint.address.port() == 0 { target.port.unwrap_or(0) } else { endpoint.address.port() };
+            let port =
+                if endpoint.address.port() == 0 { target.port.unwrap_or(0) } else { endpoint.address.port() };
             let address = SocketAddr::new(endpoint.address.ip(), port);
             let state = self.registry.endpoint(&target.backend, &endpoint.name, address, endpoint.ready_for);
             state.leaving.store(false, Relaxed);
             let key = Arc::as_ptr(&state).addr();
             let local = current.borrow().get(&key).cloned();
-            let local = local.or_else(|| known.borrow_mut().remove(&key)).unwrap_or_else(|| {
-                Rc::new(Endpoint::new(state, self.index))
-            });
+            let local = local
+                .or_else(|| known.borrow_mut().remove(&key))
+                .unwrap_or_else(|| Rc::new(Endpoint::new(state, self.index)));
             local.cut.set(false);
             local.weight.set(endpoint.weight);
             local.drain_timeout.set(policy.drain_timeout);
@@ -284,4 +285,3 @@ impl Core {
         plan.members.get(&asker).is_some_and(|networks| networks.contains(network))
     }
 }
-

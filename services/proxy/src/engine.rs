@@ -34,14 +34,28 @@ pub struct Engine {
     inherited: HashMap<Place, Listening>,
     plan: Arc<Plan>,
     next_core: usize,
+    /// No connections are taken any more.
+    closed: bool,
 }
 
 impl Engine {
     /// Starts so many cores, which serve nothing yet.
-    pub fn start(cores: usize, settings: &Settings, inherited: HashMap<Place, Listening>) -> io::Result<Self> {
+    pub fn start(
+        cores: usize,
+        settings: &Settings,
+        inherited: HashMap<Place, Listening>,
+    ) -> io::Result<Self> {
         let registry = Arc::new(Registry::new(cores));
         let workers = worker::start(cores, &registry, settings)?;
-        Ok(Self { workers, registry, listening: HashMap::new(), inherited, plan: Arc::default(), next_core: 0 })
+        Ok(Self {
+            workers,
+            registry,
+            listening: HashMap::new(),
+            inherited,
+            plan: Arc::default(),
+            next_core: 0,
+            closed: false,
+        })
     }
 
     /// The plan that is served by.
@@ -56,7 +70,7 @@ impl Engine {
         let mut opened = Vec::new();
         let wanted: Vec<Place> = plan.sites.keys().copied().collect();
         for place in wanted {
-            if self.listening.contains_key(&place) {
+            if self.closed || self.listening.contains_key(&place) {
                 continue;
             }
             match self.open(place) {
@@ -108,6 +122,7 @@ impl Engine {
 
     /// Takes no connections any more; those that are there end when their requests do.
     pub async fn close(&mut self) {
+        self.closed = true;
         let places: Vec<Place> = self.listening.keys().copied().collect();
         for place in places {
             self.leave(place).await;

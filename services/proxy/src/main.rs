@@ -6,6 +6,10 @@ use clap::Parser as _;
 use gantry_boot::{chain, install_crypto, shutdown, telemetry};
 use gantry_proxy::config::Config;
 
+/// Many small pieces of memory come and go with every request; this allocator is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(worker_threads = 2)]
 async fn main() -> ExitCode {
     install_crypto();

@@ -70,8 +70,7 @@ impl Plan {
                 Err(problem) => problems.push(format!("{place}: {problem}")),
             }
         }
-        let virtuals =
-            spec.addresses.iter().enumerate().map(|(at, address)| (address.address, at)).collect();
+        let virtuals = spec.addresses.iter().enumerate().map(|(at, address)| (address.address, at)).collect();
         (Self { number, sites, spec: Arc::new(spec), targets, virtuals, members }, problems)
     }
 

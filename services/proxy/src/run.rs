@@ -1,22 +1,16 @@
-//! Puts the parts together.
+//! Puts the parts together: a proxy of a cluster, or one that runs alone by a file.
+
+mod alone;
+mod cluster;
+mod relay;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
-use gantry_boot::admin::Readiness;
-use gantry_boot::{ConnectError, Server, admin, connect_lazy, random_id};
-use gantry_identity::{Bundle, Role};
-use tokio::sync::watch;
+use gantry_boot::ConnectError;
+use gantry_identity::Role;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::control::Control;
-use crate::dns::{Forwarder, Names};
-use crate::metrics;
-use crate::table::Table;
-
-const GRACE: Duration = Duration::from_secs(2);
 
 /// Why a proxy ended.
 #[derive(Debug, thiserror::Error)]
@@ -47,42 +41,40 @@ pub enum Error {
     /// The admin port cannot be had.
     #[error("cannot serve the admin port")]
     Admin(#[source] std::io::Error),
+    /// No threads can be started.
+    #[error("cannot start the cores")]
+    Cores(#[source] std::io::Error),
+    /// The access log cannot be written.
+    #[error("cannot write the access log {}", .path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The proxy that runs already does not hand over.
+    #[error("cannot take over from the proxy at {}", .path.display())]
+    Handover {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is wrong.
+    #[error("{}", .0.join("\n"))]
+    File(Vec<String>),
 }
 
 /// Runs a proxy until `stop`.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
-    let own = Bundle::load(&config.identity).map_err(Error::Identity)?;
-    let identity = own.identity()?;
-    if identity.role != Role::Proxy {
-        return Err(Error::NotAProxy(identity.role));
+    match config.config.clone() {
+        Some(file) => alone::run(config, &file, stop).await,
+        None => cluster::run(config, stop).await,
     }
-    std::fs::create_dir_all(&config.data)
-        .map_err(|source| Error::Folder { path: config.data.clone(), source })?;
-    let server = Server::bind(config.listen, &own).await?;
-    let (tables, current) = watch::channel(Arc::new(Table::default()));
-    let (connected, session) = watch::channel(Some("no tables from the scheduler yet".to_owned()));
-    let control = Control {
-        node: identity.name.clone(),
-        instance: random_id(16),
-        cluster: identity.cluster.to_string(),
-        folder: config.data,
-        channel: connect_lazy(&config.scheduler, Role::Scheduler, "", &own)?,
-        names: Names::new(config.dns_port, current.clone(), Forwarder::new(config.resolv_conf)),
-        tables,
-        connected,
-    };
-    control.restore().await;
-    tracing::info!(address = %server.address()?, node = identity.name, "proxy ready");
+}
 
-    let readiness = Readiness::waiting_for("nothing");
-    readiness.set(Ok(()));
-    let serving_admin =
-        admin::serve(config.admin, metrics::registry(current, session), readiness, stop.clone());
-    let ended = tokio::select! {
-        ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
-        ended = serving_admin => ended.map_err(Error::Admin),
-        () = control.run(stop.clone()) => Ok(()),
-    };
-    stop.cancel();
-    ended
+/// How many cores there are to use.
+fn cores(asked: Option<usize>) -> usize {
+    let there = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    asked.unwrap_or_else(there).clamp(1, 256)
 }

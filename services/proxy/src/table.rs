@@ -117,6 +117,12 @@ impl Table {
         self.asker(asker).map(|asker| asker.forward_to.clone()).unwrap_or_default()
     }
 
+    /// The containers by address, with the networks that they are on.
+    pub fn members(&self) -> HashMap<IpAddr, Vec<String>> {
+        let askers = self.askers.iter();
+        askers.map(|(address, asker)| (IpAddr::V4(*address), asker.networks.clone())).collect()
+    }
+
     /// Whether an address lies in one of this node's networks.
     pub fn is_inside(&self, address: Ipv4Addr) -> bool {
         self.zones.values().any(|zone| zone.subnet.contains(&address))

@@ -49,8 +49,10 @@ impl Certificates {
         let names = names(&chain)?;
         let key = key(&certificate.key_pem)?;
         let provider = rustls::crypto::ring::default_provider();
-        let signing =
-            provider.key_provider.load_private_key(key).map_err(|error| format!("cannot use the key: {error}"))?;
+        let signing = provider
+            .key_provider
+            .load_private_key(key)
+            .map_err(|error| format!("cannot use the key: {error}"))?;
         let certified = CertifiedKey::new(chain, signing);
         certified.keys_match().map_err(|_| "the key is not the certificate's".to_owned())?;
         let certified = Arc::new(certified);

@@ -13,7 +13,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-pub use connect::{Secure, Stream, connect, dial};
+pub use connect::{Secure, Stream, connect};
 pub use send::{Failure, Lease, Wire, send};
 
 use crate::http::RequestBody;

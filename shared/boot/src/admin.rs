@@ -41,11 +41,23 @@ pub async fn serve(
     readiness: Readiness,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
+    serve_with(address, registry, readiness, Router::new(), stop).await
+}
+
+/// The same, with more `pages`.
+pub async fn serve_with(
+    address: SocketAddr,
+    registry: Registry,
+    readiness: Readiness,
+    pages: Router,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(readiness)
-        .merge(Router::new().route("/metrics", get(metrics)).with_state(Arc::new(registry)));
+        .merge(Router::new().route("/metrics", get(metrics)).with_state(Arc::new(registry)))
+        .merge(pages);
     let listener = TcpListener::bind(address).await?;
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }

@@ -54,8 +54,7 @@ impl Backend {
             }
             while !rest.is_empty() {
                 let narrowed = Group::new(1, rest.clone());
-                let Some(endpoint) =
-                    narrowed.pick(self.policy.balance, key, self.policy.slow_start, random)
+                let Some(endpoint) = narrowed.pick(self.policy.balance, key, self.policy.slow_start, random)
                 else {
                     break;
                 };
@@ -131,7 +130,7 @@ impl Group {
                 }
                 let load = |at: usize| {
                     let endpoint = &all[at];
-                    u64::from(endpoint.in_flight() + 1) * 1_000 / u64::from(endpoint.weight.get())
+                    u64::from(endpoint.in_flight()) * 1_000 / u64::from(endpoint.weight.get())
                 };
                 all.get(if load(second) < load(first) { second } else { first })
             }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,11 +31,16 @@ impl Registry {
     }
 
     /// The state of an endpoint; a new one has been ready for `ready_for`.
-    pub fn endpoint(&self, backend: &str, name: &str, address: SocketAddr, ready_for: Duration) -> Arc<State> {
+    pub fn endpoint(
+        &self,
+        backend: &str,
+        name: &str,
+        address: SocketAddr,
+        ready_for: Duration,
+    ) -> Arc<State> {
         let key = (backend.to_owned(), name.to_owned(), address);
-        let fresh = || {
-            Arc::new(State::new(backend.to_owned(), name.to_owned(), address, self.cores, ready_for))
-        };
+        let fresh =
+            || Arc::new(State::new(backend.to_owned(), name.to_owned(), address, self.cores, ready_for));
         self.known().endpoints.entry(key).or_insert_with(fresh).clone()
     }
 
@@ -46,6 +52,17 @@ impl Registry {
     /// Every endpoint that is known, also those that are leaving.
     pub fn endpoints(&self) -> Vec<Arc<State>> {
         self.known().endpoints.values().cloned().collect()
+    }
+
+    /// The names of endpoints that have left and still have requests in flight, in order.
+    pub fn still_serving(&self) -> Vec<String> {
+        let known = self.known();
+        let serving =
+            known.endpoints.values().filter(|state| state.leaving.load(Relaxed) && state.in_flight() > 0);
+        let mut names: Vec<String> = serving.map(|state| state.name.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
     /// Every backend that is known.

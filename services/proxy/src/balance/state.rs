@@ -10,9 +10,8 @@ use tokio::sync::Notify;
 pub const CLASSES: usize = 6;
 
 /// Upper bounds of the latency histogram in milliseconds; what is above all falls into one more.
-pub const LATENCY_BOUNDS: [f64; 16] = [
-    0.5, 1.0, 2.0, 4.0, 7.0, 10.0, 15.0, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 2_000.0, 5_000.0, 20_000.0,
-];
+pub const LATENCY_BOUNDS: [f64; 16] =
+    [0.5, 1.0, 2.0, 4.0, 7.0, 10.0, 15.0, 25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 2_000.0, 5_000.0, 20_000.0];
 
 /// What one core has counted for one endpoint. One core writes, everybody may read.
 #[derive(Debug, Default)]
@@ -87,7 +86,13 @@ pub struct State {
 
 impl State {
     /// Nothing is known of it yet. It has been ready for `ready_for`.
-    pub fn new(backend: String, name: String, address: SocketAddr, cores: usize, ready_for: Duration) -> Self {
+    pub fn new(
+        backend: String,
+        name: String,
+        address: SocketAddr,
+        cores: usize,
+        ready_for: Duration,
+    ) -> Self {
         let now = Instant::now();
         Self {
             backend,

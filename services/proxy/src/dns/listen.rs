@@ -62,6 +62,11 @@ impl Names {
         problems
     }
 
+    /// Listens nowhere any more.
+    pub async fn close(&self) {
+        self.servers.lock().await.clear();
+    }
+
     fn serve(&self, network: &str, gateway: Ipv4Addr) -> io::Result<Server<Handler>> {
         let address = SocketAddr::from((gateway, self.port));
         let udp = bind(address, Type::DGRAM, Protocol::UDP)?;

@@ -56,9 +56,7 @@ impl Coding {
                     Self::Brotli => 1,
                     Self::Gzip => 0,
                 };
-                let better = best.is_none_or(|(known, other)| {
-                    (quality, rank(coding)) > (known, rank(other))
-                });
+                let better = best.is_none_or(|(known, other)| (quality, rank(coding)) > (known, rank(other)));
                 if quality > 0 && better {
                     best = Some((quality, coding));
                 }
@@ -256,7 +254,9 @@ mod tests {
             assert!(all.len() < text.len() / 2, "{coding:?}");
             let mut back = String::new();
             match coding {
-                Coding::Zstd => drop(zstd::stream::read::Decoder::new(&all[..]).unwrap().read_to_string(&mut back)),
+                Coding::Zstd => {
+                    drop(zstd::stream::read::Decoder::new(&all[..]).unwrap().read_to_string(&mut back))
+                }
                 Coding::Brotli => drop(brotli::Decompressor::new(&all[..], 4096).read_to_string(&mut back)),
                 Coding::Gzip => drop(flate2::read::GzDecoder::new(&all[..]).read_to_string(&mut back)),
             }

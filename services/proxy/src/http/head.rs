@@ -182,9 +182,9 @@ mod tests {
                 break;
             }
         }
-        let at_once = head.advance(text.as_bytes(), HeadLimits::default());
-        assert_eq!(last, at_once, "{text:?}");
-        at_once
+        let status = |outcome: Result<Progress, Refusal>| outcome.map_err(|refusal| refusal.status);
+        assert_eq!(status(last), status(head.advance(text.as_bytes(), HeadLimits::default())));
+        Head::default().advance(text.as_bytes(), HeadLimits::default())
     }
 
     #[test]
@@ -216,10 +216,19 @@ mod tests {
 
     #[test]
     fn a_request_line_has_three_parts() {
-        for bad in ["GET /\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1 \r\n\r\n", "GET / http/1.1\r\n\r\n", "\r\n"] {
+        for bad in [
+            "GET /\r\n\r\n",
+            "GET  / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1 \r\n\r\n",
+            "GET / http/1.1\r\n\r\n",
+            "\r\n",
+        ] {
             assert_eq!(read(bad).unwrap_err().status, StatusCode::BAD_REQUEST, "{bad:?}");
         }
-        assert_eq!(read("GET / HTTP/2.0\r\n\r\n").unwrap_err().status, StatusCode::HTTP_VERSION_NOT_SUPPORTED);
+        assert_eq!(
+            read("GET / HTTP/2.0\r\n\r\n").unwrap_err().status,
+            StatusCode::HTTP_VERSION_NOT_SUPPORTED
+        );
         assert!(read("GET / HTTP/1.1\nHost: a\n\n").is_err());
         assert_eq!(read("GET / HTTP/1.0\r\n\r\n"), Ok(Progress::Complete(Framing::Nothing)));
     }

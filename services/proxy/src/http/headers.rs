@@ -16,12 +16,13 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// Takes off what is meant for the next hop only (RFC 9110 section 7.6.1): `Connection` and what it
 /// names, and those that old servers use without naming them.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if let Some(connection) = headers.remove(header::CONNECTION) {
-        strip_named(headers, &connection);
-    }
-    // There may have been a second one.
-    while let Some(connection) = headers.remove(header::CONNECTION) {
-        strip_named(headers, &connection);
+    match headers.entry(header::CONNECTION) {
+        Entry::Vacant(_) => {}
+        Entry::Occupied(entry) => {
+            let (_, all) = entry.remove_entry_mult();
+            let all: Vec<_> = all.collect();
+            all.iter().for_each(|connection| strip_named(headers, connection));
+        }
     }
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::UPGRADE);
@@ -46,7 +47,10 @@ fn strip_named(headers: &mut HeaderMap, connection: &HeaderValue) {
 /// The protocol that a client asks to switch to.
 pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let asked = headers.get_all(header::CONNECTION).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
     });
     if asked { headers.get(header::UPGRADE).cloned() } else { None }
 }

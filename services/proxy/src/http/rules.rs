@@ -103,9 +103,7 @@ pub fn target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
 
 /// The authority of a target in absolute form.
 fn absolute(target: &[u8]) -> Option<&[u8]> {
-    let scheme = |name: &[u8]| {
-        target.len() > name.len() && target[..name.len()].eq_ignore_ascii_case(name)
-    };
+    let scheme = |name: &[u8]| target.len() > name.len() && target[..name.len()].eq_ignore_ascii_case(name);
     let rest = if scheme(b"http://") {
         &target[7..]
     } else if scheme(b"https://") {
@@ -256,7 +254,9 @@ mod tests {
         for fine in ["a", "a.example:80", "127.0.0.1:1", "[::1]", "[::1]:8080", "a_b", "a:"] {
             assert!(host(fine.as_bytes()).is_ok(), "{fine:?}");
         }
-        for bad in ["", ":80", "a@b", "a/b", "a,b", "a b", "a:b", "a:123456", "[::1", "[x]", "[::1]x", "a\u{e4}"] {
+        for bad in
+            ["", ":80", "a@b", "a/b", "a,b", "a b", "a:b", "a:123456", "[::1", "[x]", "[::1]x", "a\u{e4}"]
+        {
             assert!(host(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
@@ -266,7 +266,20 @@ mod tests {
         for fine in ["/", "/a?b=c#".trim_end_matches('#'), "http://a/", "HTTPS://a:8?x", "/%0d%0a"] {
             assert!(target(b"GET", fine.as_bytes()).is_ok(), "{fine:?}");
         }
-        for bad in ["", "a", "*", "a:80", "http://", "http:///x", "http://u@a/", "/a b", "/\"", "/\\", "/#f", "/\u{e4}"] {
+        for bad in [
+            "",
+            "a",
+            "*",
+            "a:80",
+            "http://",
+            "http:///x",
+            "http://u@a/",
+            "/a b",
+            "/\"",
+            "/\\",
+            "/#f",
+            "/\u{e4}",
+        ] {
             assert!(target(b"GET", bad.as_bytes()).is_err(), "{bad:?}");
         }
         assert!(target(b"OPTIONS", b"*").is_ok());

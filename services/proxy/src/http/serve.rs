@@ -54,7 +54,8 @@ where
             Ended::Over => return,
             Ended::Silent(back) => io = back,
         }
-        let Some(bytes) = first_bytes(&client.core, &mut io, client.core.limits.keep_alive_timeout).await else {
+        let Some(bytes) = first_bytes(&client.core, &mut io, client.core.limits.keep_alive_timeout).await
+        else {
             return;
         };
         first = bytes;

@@ -131,7 +131,8 @@ async fn pass(
     Ok(exchange.answer(&rule, response, lease, place, note))
 }
 
-const NOT_SERVED: Refusal = Refusal::new(StatusCode::NOT_FOUND, "no route leads anywhere for this host and path");
+const NOT_SERVED: Refusal =
+    Refusal::new(StatusCode::NOT_FOUND, "no route leads anywhere for this host and path");
 
 /// One request and its answer.
 struct Exchange<'a> {
@@ -198,7 +199,8 @@ impl Exchange<'_> {
     ) -> Result<(Response<Incoming>, Lease, InFlight), Own> {
         let core = &self.client.core;
         let ends = (self.client.entry.peer, self.client.entry.local);
-        let replayable = matches!(body, RequestBody::Empty) && parts.method.is_idempotent() && self.upgrade.is_none();
+        let replayable =
+            matches!(body, RequestBody::Empty) && parts.method.is_idempotent() && self.upgrade.is_none();
         let mut tried: Vec<Arc<State>> = Vec::new();
         let mut request = Request::from_parts(parts, body);
         let mut first = true;
@@ -276,7 +278,8 @@ impl Exchange<'_> {
             let served = self.client.site().ok_or(NOT_SERVED)?;
             if waiting.is_some() {
                 // There may be another plan by now.
-                let asked = Asked { host: host_name(host), path: request.uri().path(), headers: request.headers() };
+                let asked =
+                    Asked { host: host_name(host), path: request.uri().path(), headers: request.headers() };
                 if let Some(current) = served.site.router.find(&asked) {
                     rule = current.clone();
                 }
@@ -302,7 +305,8 @@ impl Exchange<'_> {
                 if let (Some(name), Some(place)) = (own, &chosen)
                     && sticky.as_deref() != Some(place.endpoint.state.name.as_str())
                 {
-                    self.sticky = Some(sticky::cookie(name, &place.endpoint.state.name, self.client.entry.https));
+                    self.sticky =
+                        Some(sticky::cookie(name, &place.endpoint.state.name, self.client.entry.https));
                 }
                 chosen
             };
@@ -337,9 +341,7 @@ impl Exchange<'_> {
         }
         match &backend.policy.hash_on {
             HashOn::Source => hash_of(self.client.address.as_bytes()),
-            HashOn::Header(name) => {
-                request.headers().get(name).map_or(0, |value| hash_of(value.as_bytes()))
-            }
+            HashOn::Header(name) => request.headers().get(name).map_or(0, |value| hash_of(value.as_bytes())),
             HashOn::Cookie(name) => {
                 sticky::find(request.headers(), name).map_or(0, |value| hash_of(value.as_bytes()))
             }
@@ -351,7 +353,9 @@ impl Exchange<'_> {
             UpstreamProtocol::Http1 => Wire::Http1,
             UpstreamProtocol::Http2 => Wire::Http2,
             // A client that speaks HTTP/2 without TLS knows whom it speaks to.
-            UpstreamProtocol::Auto if self.grpc || (self.from_http2 && !self.client.entry.https) => Wire::Http2,
+            UpstreamProtocol::Auto if self.grpc || (self.from_http2 && !self.client.entry.https) => {
+                Wire::Http2
+            }
             UpstreamProtocol::Auto => Wire::Http1,
         }
     }
@@ -522,8 +526,7 @@ fn address(
         }
         Wire::Http2 => {
             *request.version_mut() = Version::HTTP_2;
-            let authority =
-                Authority::try_from(host.as_bytes()).map_err(|_| Refusal::bad("not a host"))?;
+            let authority = Authority::try_from(host.as_bytes()).map_err(|_| Refusal::bad("not a host"))?;
             let mut uri = std::mem::take(request.uri_mut()).into_parts();
             uri.scheme = Some(if tls { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP });
             uri.authority = Some(authority);

@@ -50,7 +50,10 @@ pub fn write(version: u8, client: SocketAddr, local: SocketAddr) -> Vec<u8> {
 
 /// Reads a header from the start of a connection. Answers whom it is made for (`None`: for the one that
 /// connected), and leaves what was read past it in `buffer`.
-pub async fn read(io: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<Option<SocketAddr>> {
+pub async fn read(
+    io: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> io::Result<Option<SocketAddr>> {
     loop {
         match parse(buffer) {
             Ok(Some((length, client))) => {
@@ -59,7 +62,10 @@ pub async fn read(io: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> i
             }
             Ok(None) => {}
             Err(()) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "no PROXY protocol header came first"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "no PROXY protocol header came first",
+                ));
             }
         }
         if io.read_buf(buffer).await? == 0 {
@@ -131,9 +137,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_written_is_read_again_and_nothing_of_the_rest_is_lost() {
-        for (client, local) in
-            [("192.0.2.1:5", "192.0.2.9:80"), ("[2001:db8::1]:5", "[2001:db8::9]:80"), ("192.0.2.1:5", "[::1]:80")]
-        {
+        for (client, local) in [
+            ("192.0.2.1:5", "192.0.2.9:80"),
+            ("[2001:db8::1]:5", "[2001:db8::9]:80"),
+            ("192.0.2.1:5", "[::1]:80"),
+        ] {
             let (client, local): (SocketAddr, SocketAddr) = (client.parse().unwrap(), local.parse().unwrap());
             for version in [1, 2] {
                 let mut bytes = write(version, client, local);
@@ -148,7 +156,13 @@ mod tests {
 
     #[tokio::test]
     async fn anything_else_is_refused() {
-        for bad in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 x y 1 2\r\n", b"PROXY ", &[b'P'; 3], b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c"] {
+        for bad in [
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            b"PROXY TCP4 x y 1 2\r\n",
+            b"PROXY ",
+            &[b'P'; 3],
+            b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c",
+        ] {
             let mut buffer = BytesMut::new();
             assert!(read(&mut &bad[..], &mut buffer).await.is_err(), "{bad:?}");
         }

@@ -29,7 +29,9 @@ impl Users {
                 return Err("a line of basic_auth is not NAME:HASH, as `htpasswd -nB NAME` prints it".into());
             };
             if !hash.starts_with("$2") {
-                return Err(format!("the password of {name} is not hashed with bcrypt: use `htpasswd -nB {name}`"));
+                return Err(format!(
+                    "the password of {name} is not hashed with bcrypt: use `htpasswd -nB {name}`"
+                ));
             }
             hashes.insert(name.to_owned(), hash.to_owned());
         }

@@ -71,7 +71,20 @@ impl Rule {
     /// Everything goes to `target`.
     pub fn plain(slot: usize, target: Target) -> Self {
         let name = target.backend.clone();
-        Self { name, path: String::new(), headers: Vec::new(), host: String::new(), target, slot, filters: None }
+        Self {
+            name,
+            path: String::new(),
+            headers: Vec::new(),
+            host: String::new(),
+            target,
+            slot,
+            filters: None,
+        }
+    }
+
+    /// The host that it is for; empty for all.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     fn matches(&self, request: &Request<'_>) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -30,6 +31,16 @@ impl Place {
         }
     }
 
+    /// A name that can be read again.
+    pub fn name(self) -> String {
+        let ip = |address: Option<IpAddr>| address.map_or_else(|| "*".to_owned(), |ip| ip.to_string());
+        match self {
+            Self::Tcp(address, port) => format!("tcp {} {port}", ip(address)),
+            Self::Udp(address, port) => format!("udp {} {port}", ip(address)),
+            Self::Virtual(address, port) => format!("virtual {address} {port}"),
+        }
+    }
+
     /// The address to bind; all addresses of IPv4 where none is given.
     pub fn address(self) -> SocketAddr {
         match self {
@@ -37,6 +48,26 @@ impl Place {
                 (address.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), port).into()
             }
             Self::Virtual(address, port) => (address, port).into(),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let words: Vec<_> = name.split(' ').collect();
+        let [kind, ip, port] = words.as_slice() else { return Err(()) };
+        let port = port.parse().map_err(|_| ())?;
+        let address = match *ip {
+            "*" => None,
+            ip => Some(ip.parse::<IpAddr>().map_err(|_| ())?),
+        };
+        match (*kind, address) {
+            ("tcp", address) => Ok(Self::Tcp(address, port)),
+            ("udp", address) => Ok(Self::Udp(address, port)),
+            ("virtual", Some(IpAddr::V4(address))) => Ok(Self::Virtual(address, port)),
+            _ => Err(()),
         }
     }
 }

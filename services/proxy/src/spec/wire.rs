@@ -51,9 +51,10 @@ pub fn read(table: &wire::Table) -> Result<Spec, Invalid> {
 fn read_listener(listener: &wire::Listener) -> Result<Listener, Invalid> {
     let address = match listener.address.as_str() {
         "" => None,
-        text => Some(text.parse::<IpAddr>().map_err(|_| {
-            Invalid::new("listeners.address", format!("is {text:?}, not an address"))
-        })?),
+        text => Some(
+            text.parse::<IpAddr>()
+                .map_err(|_| Invalid::new("listeners.address", format!("is {text:?}, not an address")))?,
+        ),
     };
     let target = match listener.service.as_str() {
         "" => None,

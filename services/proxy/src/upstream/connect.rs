@@ -39,7 +39,7 @@ pub enum Stream {
 
 /// A TCP connection to an endpoint, in the time that its backend allows. `clients` are the two ends of
 /// the client's connection, for the PROXY protocol.
-pub async fn dial(
+async fn dial(
     pulse: &Rc<Pulse>,
     backend: &Backend,
     endpoint: &Endpoint,
@@ -70,10 +70,9 @@ pub async fn connect(
     let Some(secure) = &backend.tls else { return Ok(Stream::Plain(stream)) };
     let connector = TlsConnector::from(config(secure).clone());
     let shaking = pin!(connector.connect(secure.name.clone(), stream));
-    let stream = pulse
-        .within(backend.policy.connect_timeout, shaking)
-        .await
-        .ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "it did not finish its TLS handshake in time"))??;
+    let stream = pulse.within(backend.policy.connect_timeout, shaking).await.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::TimedOut, "it did not finish its TLS handshake in time")
+    })??;
     Ok(Stream::Tls(Box::new(stream)))
 }
 

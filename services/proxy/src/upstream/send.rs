@@ -193,4 +193,3 @@ async fn shared(
     place.endpoint.connections.shared.borrow_mut().push(shared.clone());
     Ok(shared)
 }
-
