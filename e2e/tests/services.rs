@@ -145,9 +145,12 @@ fn a_failed_job_ends_the_deployment_with_its_last_words() {
 }
 
 #[test]
-fn a_second_replica_on_a_published_port_waits_with_that_reason() {
+fn a_second_replica_on_a_port_of_the_host_waits_with_that_reason() {
     let cluster = Cluster::start();
-    let file = cluster.file("ports", "services: {web: {image: gantry-e2e/probe, ports: ['18080:8080']}}");
+    let file = cluster.file(
+        "ports",
+        "services: {web: {image: gantry-e2e/probe, ports: [{target: 8080, published: 18080, mode: host}]}}",
+    );
     let said = cluster.ok(["up", "-f", &file]);
     assert!(said.contains("http://localhost:18080"), "{said}");
     assert_eq!(get("http://127.0.0.1:18080/env/PATH", None).unwrap().status, 200);

@@ -107,6 +107,7 @@ impl State {
             fresh.node_statuses = snapshot.node_statuses.clone();
             fresh.acks = snapshot.acks.clone();
             fresh.serving = snapshot.serving.clone();
+            fresh.proxy_problems = snapshot.proxy_problems.clone();
             fresh.revision = contents.revision;
             *snapshot = Arc::new(fresh);
         });

@@ -14,14 +14,16 @@ use gantry_api::cluster::v1::node_service_client::NodeServiceClient;
 use gantry_api::cluster::v1::replica_service_client::ReplicaServiceClient;
 use gantry_api::cluster::v1::stack_service_client::StackServiceClient;
 use gantry_api::cluster::v1::{
-    ApplyStackRequest, Goal, ListNodesRequest, ListReplicasRequest, Phase, Replica, ServiceSpec, StackSpec,
-    WatchStackRequest, apply_stack_response,
+    ApplyStackRequest, Goal, ListNodesRequest, ListReplicasRequest, Phase, PublishedPort, Replica,
+    ServiceSpec, StackSpec, WatchStackRequest, apply_stack_response,
 };
 use gantry_api::node::v1::relay_service_client::RelayServiceClient;
+use gantry_api::node::v1::routing_service_client::RoutingServiceClient;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
-    Assignments, Hello, ImageFound, RelayRequest, ReplicaStatus, SessionRequest, StatusReport, open_relay,
-    relay_request, session_request, session_response,
+    Assignments, Hello, ImageFound, ProxyHello, RelayRequest, ReplicaStatus, SessionRequest, StatusReport,
+    StillServing, StreamTablesRequest, StreamTablesResponse, Table, TableAck, open_relay, relay_request,
+    session_request, session_response, stream_tables_request,
 };
 use gantry_boot::{connect, connect_lazy, install_crypto};
 use gantry_identity::{Authority, Bundle, Grant, Identity, Role};
@@ -33,6 +35,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 use tonic::transport::Channel;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -132,6 +135,7 @@ impl Scheduler {
             name: "web".into(),
             container: Some(container),
             replicas: Some(replicas),
+            ports: vec![PublishedPort { target: 80, published: 8080, ..PublishedPort::default() }],
             ..ServiceSpec::default()
         };
         let spec = StackSpec { name: "shop".into(), services: vec![web], ..StackSpec::default() };
@@ -232,6 +236,56 @@ async fn image(channel: Channel, relay: String) {
     while let Ok(Some(_)) = answers.message().await {}
 }
 
+/// A proxy that takes every table, and says of requests in flight what it is told to say.
+struct Proxy {
+    messages: mpsc::Sender<StreamTablesRequest>,
+    tables: Streaming<StreamTablesResponse>,
+}
+
+impl Proxy {
+    async fn connect(scheduler: &Scheduler) -> Self {
+        let (messages, stream) = mpsc::channel(16);
+        let hello = ProxyHello { node_id: "n1".into(), instance: "p1".into() };
+        let message = Some(stream_tables_request::Message::Hello(hello));
+        messages.send(StreamTablesRequest { message }).await.unwrap();
+        let mut client = RoutingServiceClient::new(scheduler.channel(Role::Proxy, "n1"));
+        let tables = client.stream_tables(ReceiverStream::new(stream)).await.unwrap().into_inner();
+        Self { messages, tables }
+    }
+
+    async fn say(&self, message: stream_tables_request::Message) {
+        self.messages.send(StreamTablesRequest { message: Some(message) }).await.unwrap();
+    }
+
+    /// Takes tables until one is as wanted, and acknowledges every one before it.
+    async fn table(&mut self, wanted: impl Fn(&Table) -> bool) -> Table {
+        let wait = async {
+            loop {
+                let table = self.tables.message().await.unwrap().unwrap().table.unwrap();
+                if wanted(&table) {
+                    return table;
+                }
+                self.ack(&table).await;
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap()
+    }
+
+    async fn ack(&self, table: &Table) {
+        let ack = TableAck { version: table.version, problems: Vec::new() };
+        self.say(stream_tables_request::Message::Ack(ack)).await;
+    }
+
+    async fn still_serving(&self, table: &Table, replica_ids: Vec<String>) {
+        let still = StillServing { replica_ids, version: table.version };
+        self.say(stream_tables_request::Message::StillServing(still)).await;
+    }
+}
+
+fn endpoints(table: &Table) -> usize {
+    table.backends.iter().flat_map(|backend| &backend.groups).map(|group| group.endpoints.len()).sum()
+}
+
 fn ids(replicas: &[Replica]) -> Vec<String> {
     replicas.iter().map(|replica| replica.id.clone()).collect()
 }
@@ -285,4 +339,39 @@ async fn a_restarted_scheduler_knows_everything_and_disturbs_nothing_while_the_a
         heard.iter().flat_map(|message| &message.upserts).all(|one| one.goal() == Goal::Run),
         "{heard:?}"
     );
+}
+
+#[tokio::test]
+async fn a_replica_ends_when_its_proxy_has_let_go_of_it_and_its_requests_are_over() {
+    let scheduler = Scheduler::start().await;
+    let agent = Agent::default();
+    let _session = agent.connect(&scheduler);
+    scheduler.node_is_ready().await;
+    let mut proxy = Proxy::connect(&scheduler).await;
+    scheduler.deploy(2).await;
+    let table = proxy.table(|table| endpoints(table) == 2).await;
+    proxy.ack(&table).await;
+    assert_eq!((table.listeners[0].port, table.listeners[0].service.as_str()), (8080, "shop/web"));
+
+    scheduler.deploy(1).await;
+    let table = proxy.table(|table| endpoints(table) == 1).await;
+    let leaving = scheduler.replicas().await[1].id.clone();
+    proxy.still_serving(&table, vec![leaving.clone()]).await;
+    proxy.ack(&table).await;
+    sleep(Duration::from_millis(1500)).await;
+    let draining = scheduler.replicas().await;
+    assert_eq!(
+        (draining[1].id.as_str(), draining[1].goal()),
+        (leaving.as_str(), Goal::Drain),
+        "one is in flight"
+    );
+
+    proxy.still_serving(&table, Vec::new()).await;
+    let gone = async {
+        while scheduler.replicas().await.len() > 1 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // Well before the drain timeout, which is 10 s.
+    timeout(Duration::from_secs(5), gone).await.unwrap();
 }

@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub acks: Map<String, TableVersion>,
     /// The replicas that have left the table of a connected proxy and still have requests in flight there.
     pub serving: Map<String, Arc<BTreeSet<ReplicaId>>>,
+    /// What of its table a connected proxy cannot put to use, one line each.
+    pub proxy_problems: Map<String, Arc<Vec<String>>>,
     by_service: Set<(ServiceId, u32, ReplicaId)>,
     by_node: Set<(NodeId, ReplicaId)>,
 }
@@ -102,6 +104,7 @@ impl Snapshot {
             node_statuses: Map::new_sync(),
             acks: Map::new_sync(),
             serving: Map::new_sync(),
+            proxy_problems: Map::new_sync(),
             by_service: Set::new_sync(),
             by_node: Set::new_sync(),
         }
@@ -162,6 +165,7 @@ impl Snapshot {
                 self.proxies.remove_mut(instance);
                 self.acks.remove_mut(instance);
                 self.serving.remove_mut(instance);
+                self.proxy_problems.remove_mut(instance);
             }
             Key::Network(stack, key) => drop(self.networks.remove_mut(&(stack.clone(), key.clone()))),
             Key::Volume(stack, key) => drop(self.volumes.remove_mut(&(stack.clone(), key.clone()))),

@@ -189,5 +189,14 @@ async fn published(cluster: &Cluster, stack: &str) -> Result<String> {
         .collect();
     lines.sort();
     lines.dedup();
+    let mut warnings: Vec<String> = replicas
+        .iter()
+        .filter(|replica| replica.ready && !replica.message.is_empty())
+        .map(|replica| format!("warning: {}: {}", replica.service, replica.message))
+        .collect();
+    warnings.dedup();
+    for warning in warnings {
+        eprintln!("{warning}");
+    }
     Ok(if lines.is_empty() { String::new() } else { format!(":{}", lines.concat()) })
 }

@@ -7,6 +7,12 @@ pub fn converged(snapshot: &Snapshot, stack: &StackName) -> bool {
     snapshot.services_of(stack).all(|service| service_converged(snapshot, service))
 }
 
+/// Whether every connected proxy serves by a table that has the stored change `revision`: so that a port
+/// is open when somebody is told that all is there.
+pub fn proxies_serve(snapshot: &Snapshot, revision: u64) -> bool {
+    snapshot.acks.values().all(|ack| ack.revision >= revision)
+}
+
 fn service_converged(snapshot: &Snapshot, service: &Service) -> bool {
     let replicas: Vec<_> = snapshot.replicas_of(&service.id).collect();
     !service.removing

@@ -14,13 +14,13 @@ use gantry_identity::Identity;
 use gantry_model::wire::{self, View};
 use gantry_model::{Change, Record, Service, Severity, Snapshot, Stack, StackName, StackSpec};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::Refused;
 use super::admit::{Admission, Asked, admit};
-use super::converged::converged;
+use super::converged::{converged, proxies_serve};
 use super::images::{self, Reach};
 use crate::decide::record_event;
 use crate::session::Relays;
@@ -28,6 +28,8 @@ use crate::state::State;
 
 /// At most one message in this time.
 const WATCH_PAUSE: Duration = Duration::from_millis(50);
+/// A stack is said to have converged when proxies serve its ports, or this long after it has.
+const PROXIES_WITHIN: Duration = Duration::from_secs(2);
 const QUEUE: usize = 16;
 
 /// Serves stacks.
@@ -188,9 +190,19 @@ impl StackService for Stacks {
         let mut changes = self.state.subscribe();
         tokio::spawn(async move {
             let mut last = None;
+            // Since which stored change, and since when, all is as it is to be.
+            let mut since: Option<(u64, Instant)> = None;
             loop {
                 let snapshot = changes.borrow_and_update().clone();
-                let next = watch_answer(&snapshot, &name);
+                let mut next = watch_answer(&snapshot, &name);
+                let mut holding = false;
+                if next.converged {
+                    let (revision, at) = *since.get_or_insert_with(|| (snapshot.revision, Instant::now()));
+                    next.converged = at.elapsed() >= PROXIES_WITHIN || proxies_serve(&snapshot, revision);
+                    holding = !next.converged;
+                } else {
+                    since = None;
+                }
                 let gone = next.stack.is_none();
                 if last.as_ref() != Some(&next) {
                     last = Some(next.clone());
@@ -205,6 +217,7 @@ impl StackService for Stacks {
                 tokio::select! {
                     changed = changes.changed() => if changed.is_err() { return },
                     () = answers.closed() => return,
+                    () = sleep(PROXIES_WITHIN), if holding => {}
                 }
             }
         });

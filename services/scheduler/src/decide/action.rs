@@ -339,7 +339,8 @@ fn forget(snapshot: &Snapshot, id: &ReplicaId, now: Timestamp) -> Vec<Change> {
 /// A service's own address rests like any other.
 fn release(snapshot: &Snapshot, stack: &StackName, key: &str, service: &str, now: Timestamp) -> Vec<Change> {
     let Some(network) = snapshot.networks.get(&(stack.clone(), key.to_owned())) else { return Vec::new() };
-    let owner = snapshot.services_of(stack).find(|owner| owner.id.name() == service);
+    let owner = ServiceId::new(stack.clone(), service).ok();
+    let owner = owner.and_then(|owner| snapshot.services.get(&owner));
     let (is_virtual, is_direct) =
         owner.map(|owner| (is_virtual(owner, network), is_direct(owner, network))).unwrap_or_default();
     change_network(snapshot, stack, key, |network| {

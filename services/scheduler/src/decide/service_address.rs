@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use gantry_model::{Cluster, Ipv4Net, Network, Reached, Service, Snapshot};
+use gantry_model::{Cluster, Ipv4Net, Network, Reached, Service, ServiceId, Snapshot};
 use sha2::{Digest, Sha256};
 
 use super::action::Action;
@@ -49,8 +49,8 @@ pub fn release(plan: &mut Plan) {
     let networks: Vec<Arc<Network>> = plan.working.networks.values().cloned().collect();
     for network in networks {
         let keeps = |name: &String, test: fn(&Service, &Network) -> bool| {
-            let mut services = plan.working.services_of(&network.stack);
-            services.any(|service| service.id.name() == name && test(service, &network))
+            let id = ServiceId::new(network.stack.clone(), name).ok();
+            id.and_then(|id| plan.working.services.get(&id)).is_some_and(|service| test(service, &network))
         };
         let vips = network.vips.keys().filter(|name| !keeps(name, is_virtual));
         let fixed = network.fixed.keys().filter(|name| !keeps(name, is_direct));

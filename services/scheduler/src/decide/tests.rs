@@ -522,6 +522,14 @@ proptest! {
             addresses.sort();
             addresses.dedup();
             prop_assert_eq!(addresses.len(), all);
+            let table = table(&world.snapshot, world.snapshot.nodes.keys().next().unwrap());
+            let groups = table.backends.iter().flat_map(|backend| &backend.groups);
+            for endpoint in groups.chain(table.addresses.iter().flat_map(|address| &address.groups)).flat_map(|group| &group.endpoints) {
+                let replica = &world.snapshot.replicas[&endpoint.replica_id.parse::<gantry_model::ReplicaId>().unwrap()];
+                prop_assert!(replica.goal == Goal::Run && world.snapshot.is_ready(replica), "{replica:?}");
+            }
+            let own: std::collections::BTreeSet<_> = table.addresses.iter().map(|address| &address.address).collect();
+            prop_assert_eq!(own.len(), table.addresses.len());
             for service in ["s/db", "s/edge"] {
                 prop_assert!(world.replicas(service).iter().filter(|replica| replica.node.is_some()).count() <= 1);
             }

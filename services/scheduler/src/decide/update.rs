@@ -30,7 +30,7 @@ fn finish_slots(plan: &mut Plan, service: &Service) {
         let superseded = live
             .iter()
             .any(|other| other.slot == old.slot && other.revision < old.revision && !plan.is_settled(old));
-        if successor.is_some_and(|successor| plan.is_settled(successor)) {
+        if successor.is_some_and(|successor| takes_over(plan, successor)) {
             let why = format!("its successor of revision {} is ready", service.revision);
             plan.push(Action::Drain { replica: old.id.clone(), why });
         } else if superseded {
@@ -91,4 +91,9 @@ fn begin_slots(plan: &mut Plan, service: &Arc<Service>) {
         }
     }
     plan.push(Action::BeginBatch { service: service.id.clone() });
+}
+
+/// Whether a replica does what its predecessor did. One that is ready but about to be restarted does not.
+fn takes_over(plan: &Plan, successor: &Replica) -> bool {
+    plan.is_settled(successor) && (successor.outcome.is_some() || plan.working.takes_traffic(successor))
 }

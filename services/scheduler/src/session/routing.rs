@@ -8,13 +8,15 @@ use gantry_api::node::v1::routing_service_server::RoutingService;
 use gantry_api::node::v1::stream_tables_request::Message as FromProxy;
 use gantry_api::node::v1::{StillServing, StreamTablesRequest, StreamTablesResponse, Table};
 use gantry_boot::{caller, now};
-use gantry_model::{Change, Key, NodeId, Proxy, Record, ReplicaId, Snapshot, TableVersion, Timestamp, wire};
+use gantry_model::{
+    Change, Key, NodeId, Proxy, Record, ReplicaId, Severity, Snapshot, TableVersion, Timestamp, wire,
+};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::decide::table;
+use crate::decide::{record_event, table};
 use crate::state::State;
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -67,11 +69,12 @@ impl RoutingService for Routing {
         let state = self.state.clone();
         tokio::spawn(async move {
             tokio::select! {
-                () = listen(&state, &hello.instance, &mut incoming) => {}
+                () = listen(&state, &node, &hello.instance, &mut incoming) => {}
                 () = talk(&state, &node, &outgoing) => {}
             }
             state.observe(|snapshot| {
                 snapshot.serving.remove_mut(&hello.instance);
+                snapshot.proxy_problems.remove_mut(&hello.instance);
                 snapshot.acks.remove_mut(&hello.instance)
             });
             tracing::info!(%node, instance = hello.instance, "proxy disconnected");
@@ -114,18 +117,50 @@ fn acknowledge(state: &State, instance: &str, version: TableVersion) {
     });
 }
 
-async fn listen(state: &State, instance: &str, incoming: &mut Streaming<StreamTablesRequest>) {
+async fn listen(state: &State, node: &NodeId, instance: &str, incoming: &mut Streaming<StreamTablesRequest>) {
     while let Ok(Some(message)) = incoming.message().await {
         match message.message {
             Some(FromProxy::Ack(ack)) => {
-                for problem in &ack.problems {
-                    tracing::warn!(instance, problem, "a proxy cannot use part of its table");
-                }
                 acknowledge(state, instance, wire::read_table_version(ack.version));
+                note_problems(state, node, instance, ack.problems).await;
             }
             Some(FromProxy::StillServing(still)) => note_serving(state, instance, &still),
             Some(FromProxy::Hello(_)) | None => {}
         }
+    }
+}
+
+/// Keeps what a proxy cannot do, for people who look, and leaves an event of what is new.
+async fn note_problems(state: &State, node: &NodeId, instance: &str, problems: Vec<String>) {
+    let known = state.snapshot().proxy_problems.get(instance).cloned().unwrap_or_default();
+    if *known == problems {
+        return;
+    }
+    let new: Vec<String> = problems.iter().filter(|line| !known.contains(line)).cloned().collect();
+    state.observe(|snapshot| {
+        snapshot.proxy_problems.insert_mut(instance.to_owned(), Arc::new(problems));
+        true
+    });
+    let stored = state
+        .commit::<_, gantry_store::Error>(|snapshot| {
+            let name = snapshot.nodes.get(node).map_or(node.as_str(), |node| node.name.as_str());
+            let (subject, mut working) = (format!("node:{name}"), snapshot.clone());
+            let mut changes = Vec::new();
+            for line in new {
+                tracing::warn!(%node, problem = line, "a proxy cannot use part of its table");
+                let message = format!("its proxy: {line}");
+                let event =
+                    record_event(&working, now(), Severity::Warning, &subject, None, "ProxyProblem", message);
+                for change in &event {
+                    working.apply(change);
+                }
+                changes.extend(event);
+            }
+            Ok((changes, ()))
+        })
+        .await;
+    if let Err(error) = stored {
+        tracing::error!(error = gantry_boot::chain(&error), "cannot store what a proxy cannot do");
     }
 }
 

@@ -90,8 +90,14 @@ impl View<'_> {
                 .and_then(|status| status.problem())
                 .map(|problem| format!("nothing is known of it: {problem}"))
                 .unwrap_or_default(),
-            _ => String::new(),
+            _ => self.proxy_problem(&replica.service).unwrap_or_default(),
         }
+    }
+
+    /// What a proxy cannot do for a service, such as listen on its port.
+    fn proxy_problem(self, service: &ServiceId) -> Option<String> {
+        let mut lines = self.0.proxy_problems.values().flat_map(|lines| lines.iter());
+        lines.find(|line| names(line, &service.to_string())).cloned()
     }
 
     /// The replicas of a stack by service and slot.
@@ -177,8 +183,12 @@ impl View<'_> {
     }
 
     fn network_problem(self, node: &Node) -> Option<String> {
-        let error = self.0.node_statuses.get(&node.id)?.network_error.as_ref()?;
-        Some(format!("service addresses do not work there: {error}"))
+        if let Some(error) = &self.0.node_statuses.get(&node.id)?.network_error {
+            return Some(format!("service addresses do not work there: {error}"));
+        }
+        let mut proxies = self.0.proxies.values().filter(|proxy| proxy.node == node.id);
+        let problem = proxies.find_map(|proxy| self.0.proxy_problems.get(&proxy.instance)?.first());
+        problem.map(|problem| format!("its proxy: {problem}"))
     }
 
     /// An event.
@@ -197,6 +207,12 @@ impl View<'_> {
             message: event.message.clone(),
         }
     }
+}
+
+/// Whether a line has this name as a word.
+fn names(line: &str, name: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    line.split(|c| !part(c)).any(|word| word.trim_end_matches('.') == name)
 }
 
 /// A spec for readers: keys and passwords of its routes are nobody's business.
@@ -242,5 +258,18 @@ pub fn state_word(replica: &Replica, status: Option<&ReplicaStatus>) -> &'static
         (_, Phase::Failed) => "failed",
         (_, Phase::Stopping) => "stopping",
         (_, Phase::Removed) => "removed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_a_service_and_not_its_namesakes() {
+        assert!(names("shop/web: port 80 is taken", "shop/web"));
+        assert!(names("cannot listen on port 80 for shop/web.", "shop/web"));
+        assert!(!names("shop/web2: port 80 is taken", "shop/web"));
+        assert!(!names("my-shop/web: port 80 is taken", "shop/web"));
     }
 }
