@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod dns;
 pub mod engine;
+pub mod file;
 pub mod handover;
 pub mod http;
 pub mod metrics;
