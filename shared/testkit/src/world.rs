@@ -199,6 +199,14 @@ impl World {
             .insert_mut(id, Arc::new(NodeStatus { since: self.now, ..NodeStatus::default() }));
     }
 
+    /// A node's agent says something else of itself.
+    pub fn change_node_status(&mut self, node: &str, change: impl FnOnce(&mut NodeStatus)) {
+        let id = NodeId::new(node).unwrap();
+        let mut status = self.snapshot.node_statuses[&id].as_ref().clone();
+        change(&mut status);
+        self.snapshot.node_statuses.insert_mut(id, Arc::new(status));
+    }
+
     /// Time passes.
     pub fn pass(&mut self, time: Duration) {
         self.now = self.now.after(time);

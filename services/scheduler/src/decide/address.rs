@@ -153,6 +153,20 @@ mod tests {
     }
 
     #[test]
+    fn the_addresses_of_services_are_no_network() {
+        let mut world = gantry_testkit::World::new(Timestamp::default());
+        let mut cluster = world.snapshot.cluster.as_ref().clone();
+        (cluster.pool, cluster.prefix) = ("10.9.0.0/24".parse().unwrap(), 27);
+        world.snapshot.cluster = std::sync::Arc::new(cluster);
+        let mut taken = Vec::new();
+        while let Ok(range) = Pool(&world.snapshot).next(&taken) {
+            taken.push(range);
+        }
+        assert_eq!(taken.len(), 7, "the eighth holds them: {taken:?}");
+        assert!(taken.iter().all(|range| !range.contains(&at("10.9.0.248"))));
+    }
+
+    #[test]
     fn every_node_has_a_gateway_and_a_slice_of_its_own() {
         let mut network = network("10.0.0.0/24", 0);
         let mut used = HashSet::new();

@@ -9,7 +9,7 @@ use super::plan::Plan;
 
 /// How long a replica may wait for proxies that do not answer and for requests that do not end, unless
 /// its service says otherwise.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// For how long clients may remember an answer of the name server.
 const NAME_TTL: Duration = Duration::from_secs(1);
 

@@ -135,7 +135,10 @@ impl Session {
     async fn run(self, mut incoming: Streaming<SessionRequest>, outgoing: Outgoing) {
         let since = now();
         let mine = NodeStatus { connected: true, since, ..NodeStatus::default() };
-        self.note(|status| *status = mine);
+        // Until it says otherwise, its network is as it was: names depend on that.
+        self.note(|status| {
+            *status = NodeStatus { network_error: status.network_error.take(), ..mine };
+        });
         let (asks, mut asked) = mpsc::channel(QUEUE);
         self.relays.join(self.node.clone(), asks.clone());
         tracing::info!(node = %self.node, "agent connected");
@@ -150,7 +153,8 @@ impl Session {
         // A newer session of the same node may have taken over.
         self.note(|status| {
             if status.since == since {
-                *status = NodeStatus { since: now(), ..NodeStatus::default() };
+                let network_error = status.network_error.take();
+                *status = NodeStatus { since: now(), network_error, ..NodeStatus::default() };
             }
         });
         tracing::info!(node = %self.node, why, "agent disconnected");

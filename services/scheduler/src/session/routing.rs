@@ -230,6 +230,36 @@ mod tests {
 
     use super::*;
 
+    #[tokio::test]
+    async fn what_a_proxy_cannot_do_is_said_once_and_forgotten_with_the_trouble() {
+        let world = World::new(Timestamp::from_millis(1)).node("n1").service("shop/web", |service| service);
+        let mut snapshot = world.snapshot;
+        snapshot.revision = 0;
+        let state = State::new(Box::new(gantry_store::Memory::default()), snapshot);
+        let (node, taken) = (NodeId::new("n1").unwrap(), vec!["shop/web: port 80 is taken".to_owned()]);
+        for _ in 0..2 {
+            note_problems(&state, &node, "p1", taken.clone()).await;
+        }
+        let snapshot = state.snapshot();
+        let events: Vec<_> = snapshot.events.values().map(|event| event.message.clone()).collect();
+        assert_eq!(events, ["its proxy: shop/web: port 80 is taken"]);
+        assert_eq!(*snapshot.proxy_problems["p1"], taken);
+        note_problems(&state, &node, "p1", Vec::new()).await;
+        assert!(state.snapshot().proxy_problems["p1"].is_empty());
+    }
+
+    #[test]
+    fn who_is_still_served_is_what_was_said_last() {
+        let world = World::new(Timestamp::from_millis(1));
+        let state = State::new(Box::new(gantry_store::Memory::default()), world.snapshot);
+        let say = |ids: &[&str]| {
+            let replica_ids = ids.iter().map(|id| (*id).to_owned()).collect();
+            note_serving(&state, "p1", &StillServing { replica_ids, version: None });
+            state.snapshot().serving.get("p1").map_or(0, |replicas| replicas.len())
+        };
+        assert_eq!((say(&["a", "b"]), say(&["b"]), say(&[])), (2, 1, 0));
+    }
+
     #[test]
     fn a_scheduler_that_has_just_started_tells_no_proxy_that_nothing_runs() {
         let start = Timestamp::from_millis(50_000);

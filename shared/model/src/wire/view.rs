@@ -51,7 +51,7 @@ impl View<'_> {
             revision: service.revision,
             wanted: service.wanted(),
             running: count(&running),
-            ready: count(&|replica| self.0.is_ready(replica)),
+            ready: count(&|replica| self.0.takes_traffic(replica)),
             updated: count(&|replica| replica.revision == service.revision),
             stopped: service.stopped,
             removing: service.removing,
@@ -131,7 +131,7 @@ impl View<'_> {
             phase: phase.into(),
             state: state_word(replica, seen).to_owned(),
             health: write_health(status.health).into(),
-            ready: replica.goal == Goal::Run && status.is_ready(),
+            ready: self.0.takes_traffic(replica),
             message: self.replica_message(replica),
             container_id: status.container_id.clone(),
             container_name: replica.container_name(),
@@ -239,6 +239,7 @@ pub fn state_word(replica: &Replica, status: Option<&ReplicaStatus>) -> &'static
     let Some(status) = status else { return "unknown" };
     match (replica.goal, status.phase) {
         (Goal::Drain, Phase::Running) => "draining",
+        (Goal::Run, Phase::Running) if replica.pause.is_some() => "draining",
         (Goal::Stop, Phase::Removed) => "removed",
         (Goal::Stop, _) => "stopping",
         (_, Phase::Preparing) => "preparing",

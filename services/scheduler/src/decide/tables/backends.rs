@@ -10,6 +10,8 @@ use gantry_model::{
     UpstreamProtocol,
 };
 
+use crate::decide::drain::DRAIN_TIMEOUT;
+
 /// A service as the proxy on `node` sees it.
 pub fn backend(snapshot: &Snapshot, node: &NodeId, id: &ServiceId) -> Option<Backend> {
     let service = snapshot.services.get(id)?;
@@ -113,6 +115,7 @@ fn policy(policy: &Policy) -> BackendPolicy {
         .into(),
         tls: None,
         send_proxy_protocol: 0,
-        drain_timeout: policy.drain_timeout.map(write_duration),
+        // The scheduler stops a replica after this time, so it is said in any case.
+        drain_timeout: Some(write_duration(policy.drain_timeout.unwrap_or(DRAIN_TIMEOUT))),
     }
 }

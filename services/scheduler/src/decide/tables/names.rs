@@ -28,11 +28,13 @@ pub fn asker(snapshot: &Snapshot, replica: &Replica) -> Option<Asker> {
 pub fn zone(snapshot: &Snapshot, node: &NodeId, id: &(StackName, String)) -> Option<Zone> {
     let network = snapshot.networks.get(id)?;
     let segment = network.nodes.get(node)?;
+    // Where the node cannot lead virtual addresses to its proxy, they would lead nowhere.
+    let has_vips = snapshot.node_statuses.get(node).is_none_or(|status| status.network_error.is_none());
     Some(Zone {
         network: network.engine_name(),
         gateway: segment.gateway.to_string(),
         subnet: network.subnet.to_string(),
-        names: names(snapshot, network),
+        names: names(snapshot, network, has_vips),
     })
 }
 
@@ -41,10 +43,10 @@ type Addresses = BTreeMap<String, BTreeSet<Ipv4Addr>>;
 /// `web`, `web.shop` and aliases stand for the service's own address where it has one, whether anything
 /// is ready behind it or not; else for the ready replicas in rotation. `tasks.web` stands for all that
 /// run: peers of a cluster need each other before they are ready.
-fn names(snapshot: &Snapshot, network: &Network) -> Vec<Name> {
+fn names(snapshot: &Snapshot, network: &Network, has_vips: bool) -> Vec<Name> {
     let (mut rotating, mut all) = (Addresses::new(), Addresses::new());
     for service in snapshot.services_of(&network.stack) {
-        let vip = network.vips.get(service.id.name());
+        let vip = network.vips.get(service.id.name()).filter(|_| has_vips);
         if let Some(vip) = vip {
             for known in known_as(service, &service.spec.networks, network) {
                 rotating.entry(known).or_default().insert(*vip);

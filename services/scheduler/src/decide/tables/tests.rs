@@ -165,6 +165,14 @@ fn a_service_has_one_address_of_its_own_whatever_becomes_of_its_replicas() {
 }
 
 #[test]
+fn where_virtual_addresses_do_not_work_names_stand_for_replicas() {
+    let mut world = running(World::new(NOW).node("n1").service("shop/web", |service| service));
+    world.change_node_status("n1", |status| status.network_error = Some("nft is gone".into()));
+    let own = replica(&world, "shop/web").addresses["default"].to_string();
+    assert_eq!(named(&table_of(&world, "n1"), "web").unwrap(), [own]);
+}
+
+#[test]
 fn a_later_service_of_the_same_name_has_another_address() {
     let mut world = running(World::new(NOW).node("n1").service("shop/web", |service| service));
     let before = table_of(&world, "n1").addresses[0].address.clone();
