@@ -4,7 +4,7 @@
 //! there, with its own name, ports and address range; it is gone when the test ends, also when it
 //! fails, and what a killed test left behind is cleared away by the next. [`Run`] is a command that
 //! ended. [`Engine`] is an engine of the test's own, which may be killed. [`eventually`] waits for a
-//! condition. [`report`] prints what a bench measured.
+//! condition. [`Load`] sends requests all the time, and every one must be answered. [`report`] prints what a bench measured.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)] // A test that cannot be set up has failed.
 
@@ -12,6 +12,7 @@ mod bench;
 mod cluster;
 mod command;
 mod engine;
+mod load;
 mod wait;
 mod web;
 
@@ -19,5 +20,6 @@ pub use bench::{Figure, median, report};
 pub use cluster::Cluster;
 pub use command::{Run, docker, docker_may_fail};
 pub use engine::{Engine, Hang};
+pub use load::{Load, Report, Running};
 pub use wait::{after, eventually, eventually_within};
 pub use web::{Page, get, post};

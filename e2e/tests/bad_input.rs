@@ -174,7 +174,7 @@ fn wrong_arguments_say_what_is_right() {
 }
 
 #[test]
-fn a_port_of_another_stack_is_refused_and_one_of_the_host_fails() {
+fn a_port_of_another_stack_is_refused_and_one_of_another_program_is_told() {
     let cluster = Cluster::start();
     let one = cluster.file("one", "services: {web: {image: gantry-e2e/probe, ports: ['18081:8080']}}");
     let two = cluster.file("two", "services: {web: {image: gantry-e2e/probe, ports: ['18081:8080']}}");
@@ -185,13 +185,14 @@ fn a_port_of_another_stack_is_refused_and_one_of_the_host_fails() {
 
     let taken = std::net::TcpListener::bind("0.0.0.0:18082").unwrap();
     let three = cluster.file("three", "services: {web: {image: gantry-e2e/probe, ports: ['18082:8080']}}");
-    cluster.ok(["up", "-f", &three, "--detach"]);
-    gantry_e2e::eventually("the engine's words are shown", || {
-        let message = cluster.replicas("three").first()?["message"].as_str()?.to_owned();
-        (message.contains("18082") && message.contains("address already in use")).then_some(())
+    let words = "cannot listen on 0.0.0.0:18082/tcp for three/web: another program has this port";
+    let up = cluster.run(["up", "-f", &three]);
+    assert!(up.code == Some(0) && up.stderr.contains(words), "a warning: {up}");
+    gantry_e2e::eventually("it is an event too", || {
+        cluster.ok(["events", "three"]).contains(words).then_some(())
     });
     drop(taken);
-    gantry_e2e::eventually("it starts when the port is free", || {
-        (cluster.replicas("three")[0]["state"] == "running").then_some(())
+    gantry_e2e::eventually("it is served when the port is free", || {
+        gantry_e2e::get("http://127.0.0.1:18082/", None).ok().filter(|page| page.status == 200)
     });
 }

@@ -1,9 +1,13 @@
 //! A tiny program for containers under test: it serves, ends, prints, resolves and misbehaves on demand.
 //!
 //! `probe serve [PORT]` answers `GET /` with its host name, `/env/NAME`, `/resolve/NAME`,
-//! `/fetch/HOST:PORT` (what is served there), `/file/PATH`, `/write/PATH`, `/exit/CODE` (ends itself).
+//! `/fetch/HOST:PORT` (what is served there), `/file/PATH`, `/write/PATH`, `/exit/CODE` (ends itself),
+//! `/slow/MILLIS`, `/sse` (events without end), `/ws` (WebSocket echo), `/header/NAME`.
+//! `probe echo PORT` echoes UDP packets at PORT and gRPC messages at the next one.
 
 #![allow(clippy::disallowed_methods)] // It sleeps and exits on demand: that is what it is for.
+
+mod echo;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,6 +22,10 @@ fn main() {
     match words.as_slice() {
         ["serve"] => serve("8080"),
         ["serve", port] => serve(port),
+        ["echo", port] => {
+            end_when_asked();
+            echo::serve(port.parse().unwrap_or(9000));
+        }
         ["idle"] => {
             end_when_asked();
             forever();
@@ -102,24 +110,64 @@ fn serve(port: &str) {
     }
 }
 
+/// Answers request after request, as long as the client keeps the connection.
 fn answer(mut stream: TcpStream) {
-    let mut line = String::new();
-    let mut reader = BufReader::new(&stream);
-    if reader.read_line(&mut line).is_err() {
-        return;
+    let Ok(copy) = stream.try_clone() else { return };
+    let _ = stream.set_nodelay(true);
+    let mut reader = BufReader::new(copy);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).is_err() || line.is_empty() {
+            return;
+        }
+        let mut headers = String::new();
+        while reader.read_line(&mut headers).is_ok_and(|count| count > 2) {}
+        let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
+        if path == "/sse" {
+            return events(stream);
+        }
+        if path == "/ws" {
+            return echo::web_socket(&headers, stream);
+        }
+        let close = line.contains("HTTP/1.0") || header(&headers, "connection") == "close";
+        let (status, body) = match path.strip_prefix("/header/") {
+            Some(name) => ("200 OK", header(&headers, name)),
+            None => respond(&path),
+        };
+        let keep = if close { "close" } else { "keep-alive" };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: {keep}\r\n\r\n{body}",
+            body.len()
+        );
+        // A client that has gone needs no answer.
+        if stream.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+        if let Some(code) = path.strip_prefix("/exit/") {
+            let _ = stream.flush();
+            exit(code.parse().unwrap_or(1));
+        }
+        if close {
+            return;
+        }
     }
-    let mut header = String::new();
-    while reader.read_line(&mut header).is_ok_and(|count| count > 2) {
-        header.clear();
-    }
-    let path = line.split(' ').nth(1).unwrap_or("/").to_owned();
-    let (status, body) = respond(&path);
-    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-    // A client that has gone needs no answer.
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
-    if let Some(code) = path.strip_prefix("/exit/") {
-        let _ = stream.flush();
-        exit(code.parse().unwrap_or(1));
+}
+
+fn header(headers: &str, name: &str) -> String {
+    let mut found = headers.lines().filter_map(|line| line.split_once(':'));
+    let value = found.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
+    value.unwrap_or_default().to_owned()
+}
+
+/// An event each 200 ms, until the client leaves.
+fn events(mut stream: TcpStream) {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let mut sent = stream.write_all(head.as_bytes());
+    let mut number = 0;
+    while sent.is_ok() {
+        number += 1;
+        sent = stream.write_all(format!("data: {number}\n\n").as_bytes());
+        thread::sleep(Duration::from_millis(200));
     }
 }
 
@@ -141,6 +189,9 @@ fn respond(path: &str) -> (&'static str, String) {
         }
     } else if let Some(address) = path.strip_prefix("/fetch/") {
         fetch(address).map_or_else(|| failed(format!("cannot fetch {address}")), ok)
+    } else if let Some(millis) = path.strip_prefix("/slow/") {
+        thread::sleep(Duration::from_millis(millis.parse().unwrap_or(0)));
+        ok(text("/etc/hostname"))
     } else if let Some(path) = path.strip_prefix("/file") {
         ok(text(path))
     } else if let Some(path) = path.strip_prefix("/write") {

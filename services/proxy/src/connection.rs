@@ -107,7 +107,7 @@ async fn speak<S>(
         let limit = if patient || !first.is_empty() { core.limits.header_timeout } else { WHO_SPEAKS_FIRST };
         match http::first_bytes(&core, &mut io, limit).await {
             Some(more) => first.extend_from_slice(&more),
-            None if patient || !first.is_empty() || core.closing.get() => return,
+            None if patient || !first.is_empty() => return,
             None => {
                 patient = true;
                 match Box::pin(either(&core, &entry, &served, &mut io)).await {

@@ -25,6 +25,8 @@ const MAX_TABLE: usize = 64 << 20;
 /// A table is saved at most this often: it is only needed after a restart, and the newest counts.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_millis(20);
+/// How often it is tried again to use what could not be used.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked who is still in flight.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -128,9 +130,24 @@ impl Control {
         looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let registry = self.engine.lock().await.registry.clone();
         let mut told: Vec<String> = Vec::new();
+        let mut last: Option<WireTable> = None;
+        let mut retrying = interval(RETRY_EVERY);
+        retrying.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let response = tokio::select! {
                 response = incoming.message() => response?,
+                // A port that another program had may be free by now.
+                _ = retrying.tick() => {
+                    let before = self.problems.borrow().clone();
+                    if let Some(table) = last.as_ref().filter(|_| !before.is_empty()) {
+                        let problems = self.apply(table).await;
+                        if problems != before {
+                            let ack = TableAck { version: table.version, problems };
+                            send(&outgoing, ToScheduler::Ack(ack)).await?;
+                        }
+                    }
+                    continue;
+                }
                 _ = looking.tick() => {
                     let serving = registry.still_serving();
                     if serving != told {
@@ -159,6 +176,7 @@ impl Control {
             }
             let problems = self.apply(&table).await;
             let version = table.version;
+            last = Some(table.clone());
             save.send_replace(Some(table));
             // Who has left with requests in flight is said before the acknowledgement, so that nobody
             // is stopped between the two.

@@ -31,6 +31,8 @@ const H2_CONNECTION_WINDOW: u32 = 1 << 20;
 const H2_SEND_BUFFER: usize = 256 << 10;
 /// A silent HTTP/2 client is asked whether it is still there.
 const H2_PING: Duration = Duration::from_secs(30);
+/// How long a silent connection stays when the process ends.
+const LAST_CALL: Duration = Duration::from_secs(4);
 /// What a client may still send after it was refused, so that it gets to read the answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
@@ -62,11 +64,17 @@ where
     }
 }
 
-/// Waits for a client to say something. `None`: it did not in time, or has gone, or should go.
+/// Waits for a client to say something. `None`: it did not in time, or has gone. One that is silent
+/// while the process ends gets little time.
 pub async fn first_bytes<S: AsyncRead + Unpin>(core: &Core, io: &mut S, limit: Duration) -> Option<BytesMut> {
     let alarm = core.pulse.alarm();
-    alarm.set(limit);
+    let mut last_call = core.closing.get();
+    alarm.set(if last_call { limit.min(LAST_CALL) } else { limit });
     poll_fn(|context| {
+        if core.closing.get() && !last_call {
+            last_call = true;
+            alarm.set(limit.min(LAST_CALL));
+        }
         let mut bytes = [0; FIRST];
         let mut buffer = ReadBuf::new(&mut bytes);
         match Pin::new(&mut *io).poll_read(context, &mut buffer) {
@@ -74,7 +82,7 @@ pub async fn first_bytes<S: AsyncRead + Unpin>(core: &Core, io: &mut S, limit: D
                 Poll::Ready(Some(BytesMut::from(buffer.filled())))
             }
             Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending if alarm.poll(context) || core.closing.get() => Poll::Ready(None),
+            Poll::Pending if alarm.poll(context) => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
@@ -104,17 +112,12 @@ where
         .max_headers(core.limits.head.fields + 8)
         .max_header_size(core.limits.head.bytes + 1024);
     let mut connection = builder.serve_connection(TokioIo::new(guard), service);
-    let mut asked_to_end = false;
-    let ended = poll_fn(|context| {
-        if core.closing.get() && !asked_to_end {
-            asked_to_end = true;
-            Pin::new(&mut connection).graceful_shutdown();
-        }
-        match Pin::new(&mut connection).poll(context) {
-            Poll::Ready(ended) => Poll::Ready(Some(ended)),
-            Poll::Pending if signals.silent.get() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
+    // When the process ends, nothing is hung up on here: the next answer says that it is the last. A
+    // client whose request crosses the end of its connection could not tell whether it was taken.
+    let ended = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending if signals.silent.get() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
     })
     .await;
     let parts = connection.into_parts();

@@ -44,12 +44,17 @@ pub async fn handle(client: &Rc<Client>, request: Request<Incoming>) -> Response
     if let Some(refusal) = client.signals.refusal.take() {
         return own(client, note, answer::refuse_and_close(refusal));
     }
-    match pass(client, parts, body, started, &mut note).await {
+    let version = parts.version;
+    let mut response = match pass(client, parts, body, started, &mut note).await {
         Ok(response) => response,
         Err(Own::Refuse(refusal)) => own(client, note, answer::refuse(refusal)),
         Err(Own::Close(refusal)) => own(client, note, answer::refuse_and_close(refusal)),
         Err(Own::Answer(response)) => own(client, note, *response),
+    };
+    if client.core.closing.get() && version != Version::HTTP_2 && !client.signals.tunnel.get() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 /// An answer of the proxy's own.

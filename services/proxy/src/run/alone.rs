@@ -106,10 +106,15 @@ async fn serve_admin(
 /// Serves by the file as it changes. One that is wrong is told, and changes nothing.
 async fn follow(file: &Path, mut current: Settings, engine: &Arc<Mutex<Engine>>) {
     let mut seen = times(&current.files);
+    let mut problems = Vec::new();
     loop {
         sleep(LOOK_EVERY).await;
         let now = times(&current.files);
         if now == seen {
+            if !problems.is_empty() {
+                // A port that another program had may be free by now.
+                problems = engine.lock().await.apply(current.spec.clone(), HashMap::new()).await;
+            }
             continue;
         }
         seen = now;
@@ -117,7 +122,7 @@ async fn follow(file: &Path, mut current: Settings, engine: &Arc<Mutex<Engine>>)
         let read = tokio::task::spawn_blocking(move || file::read(&path)).await;
         match read {
             Ok(Ok(next)) => {
-                let problems = engine.lock().await.apply(next.spec.clone(), HashMap::new()).await;
+                problems = engine.lock().await.apply(next.spec.clone(), HashMap::new()).await;
                 for problem in &problems {
                     tracing::error!(problem, "cannot use part of the changed file");
                 }

@@ -1,0 +1,195 @@
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Requests without a pause over many connections, each of which counts: nothing is tried again.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// Where to.
+    pub address: SocketAddr,
+    /// How many connections at once.
+    pub connections: usize,
+    /// Every other connection is used for one request only.
+    pub mixed: bool,
+    /// Each so many requests, this path is asked for instead of `/`.
+    pub sometimes: Option<(u64, String)>,
+    /// How many requests in all; `None`: until it is stopped.
+    pub requests: Option<u64>,
+    /// How long a thread rests between two requests.
+    pub pause: Duration,
+}
+
+/// What became of the requests.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Requests.
+    pub sent: u64,
+    /// Those that were answered with 200.
+    pub ok: u64,
+    /// What happened to the others: the first few.
+    pub failed: Vec<String>,
+    /// The answers' bodies, counted.
+    pub bodies: BTreeMap<String, u64>,
+}
+
+/// A load that goes on.
+pub struct Running {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    report: Arc<Mutex<Report>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Over 16 connections to `port` of this machine, half of them kept, until it is stopped.
+    pub fn on(port: u16) -> Self {
+        Self {
+            address: ([127, 0, 0, 1], port).into(),
+            connections: 16,
+            mixed: true,
+            sometimes: None,
+            requests: None,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// Begins.
+    pub fn start(self) -> Running {
+        let (stop, sent, report) = (Arc::default(), Arc::default(), Arc::default());
+        let threads = (0..self.connections)
+            .map(|number| {
+                let worker = Worker {
+                    load: self.clone(),
+                    keep: !self.mixed || number % 2 == 0,
+                    stop: Arc::clone(&stop),
+                    sent: Arc::clone(&sent),
+                    report: Arc::clone(&report),
+                };
+                std::thread::spawn(move || worker.run())
+            })
+            .collect();
+        Running { stop, sent, report, threads }
+    }
+}
+
+impl Running {
+    /// How many requests were begun.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more requests were sent.
+    pub fn pass(&self, more: u64) {
+        let until = self.sent() + more;
+        crate::eventually_within(Duration::from_mins(2), "requests go on", || {
+            (self.sent() >= until).then_some(())
+        });
+    }
+
+    /// Ends it, unless it ends by itself, and tells.
+    pub fn finish(self) -> Report {
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+        std::mem::take(&mut *self.report.lock().unwrap())
+    }
+
+    /// Ends it, and tells.
+    pub fn stop(self) -> Report {
+        self.stop.store(true, Ordering::Relaxed);
+        self.finish()
+    }
+}
+
+impl Report {
+    /// Every request must have been answered.
+    #[track_caller]
+    pub fn none_failed(&self, at_least: u64) {
+        let failed = self.sent - self.ok;
+        println!("{failed} of {} requests failed", self.sent);
+        assert!(failed == 0, "{failed} of {} requests failed: {:#?}", self.sent, self.failed);
+        assert!(self.sent >= at_least, "only {} requests", self.sent);
+    }
+}
+
+struct Worker {
+    load: Load,
+    keep: bool,
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    report: Arc<Mutex<Report>>,
+}
+
+impl Worker {
+    #[allow(clippy::disallowed_methods)] // The pause of a load, not one for something to happen.
+    fn run(self) {
+        let mut own = Report::default();
+        let mut connection = None;
+        while !self.stop.load(Ordering::Relaxed) {
+            let number = self.sent.fetch_add(1, Ordering::Relaxed);
+            if self.load.requests.is_some_and(|requests| number >= requests) {
+                break;
+            }
+            own.sent += 1;
+            let path = match &self.load.sometimes {
+                Some((each, path)) if number % each == 0 => path.as_str(),
+                _ => "/",
+            };
+            match self.ask(&mut connection, path) {
+                Ok((200, body)) => {
+                    own.ok += 1;
+                    *own.bodies.entry(body).or_default() += 1;
+                }
+                Ok((status, body)) => own.failed.push(format!("{path}: status {status}: {body}")),
+                Err(error) => {
+                    connection = None;
+                    own.failed.push(format!("{path}, keep-alive {}: {error}", self.keep));
+                }
+            }
+            std::thread::sleep(self.load.pause);
+        }
+        let mut all = self.report.lock().unwrap();
+        all.sent += own.sent;
+        all.ok += own.ok;
+        own.failed.truncate(5);
+        all.failed.extend(own.failed);
+        for (body, count) in own.bodies {
+            *all.bodies.entry(body).or_default() += count;
+        }
+    }
+
+    fn ask(&self, connection: &mut Option<BufReader<TcpStream>>, path: &str) -> io::Result<(u16, String)> {
+        if connection.is_none() {
+            let stream = TcpStream::connect_timeout(&self.load.address, Duration::from_secs(10))?;
+            stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+            stream.set_nodelay(true)?;
+            *connection = Some(BufReader::new(stream));
+        }
+        let reader = connection.as_mut().unwrap();
+        let keep = if self.keep { "" } else { "connection: close\r\n" };
+        let request = format!("GET {path} HTTP/1.1\r\nhost: load.test\r\n{keep}\r\n");
+        reader.get_mut().write_all(request.as_bytes())?;
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head)? == 0 {
+                return Err(io::Error::other(format!("hung up after {head:?}")));
+            }
+        }
+        let head = head.to_lowercase();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let field = |name: &str| {
+            head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+        };
+        let length: usize = field("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        if !self.keep || field("connection:").as_deref() == Some("close") {
+            *connection = None;
+        }
+        Ok((status, String::from_utf8_lossy(&body).trim().to_owned()))
+    }
+}
