@@ -72,6 +72,13 @@ impl Cluster {
         self.ok(["init", "--name", NAME, "--node-name", "n1", "--port-base", &base, "--pool", POOL])
     }
 
+    /// The same, with something else in the environment of `gantry init`.
+    pub fn init_with(&self, environment: &[(&str, &str)]) -> String {
+        let base = PORT_BASE.to_string();
+        let args = ["init", "--name", NAME, "--node-name", "n1", "--port-base", &base, "--pool", POOL];
+        Run::of(self.command().args(args).envs(environment.iter().copied())).ok()
+    }
+
     fn clear(&self) {
         self.run(["leave", "--name", NAME, "--force", "--volumes"]).ok();
     }

@@ -5,6 +5,7 @@
 
 mod host;
 mod layout;
+mod relief;
 
 pub use host::{Host, Standing};
 pub use layout::{Layout, Part};

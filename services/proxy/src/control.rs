@@ -23,7 +23,7 @@ use crate::{saved, spec};
 const QUEUE: usize = 16;
 const MAX_TABLE: usize = 64 << 20;
 /// A table is saved at most this often: it is only needed after a restart, and the newest counts.
-const SAVE_EVERY: Duration = Duration::from_millis(500);
+const SAVE_EVERY: Duration = Duration::from_millis(100);
 const AGAIN: Duration = Duration::from_millis(20);
 /// How often it is tried again to use what could not be used.
 const RETRY_EVERY: Duration = Duration::from_secs(1);

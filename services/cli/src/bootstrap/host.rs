@@ -30,7 +30,7 @@ const SETTINGS: &str = "gantry.settings";
 
 /// A Docker Engine.
 pub struct Host {
-    docker: Docker,
+    pub(super) docker: Docker,
 }
 
 /// How a part's container stands.
@@ -46,7 +46,7 @@ pub enum Standing {
     Outdated,
 }
 
-fn failed(what: &str) -> impl Fn(Bollard) -> Failure {
+pub(super) fn failed(what: &str) -> impl Fn(Bollard) -> Failure {
     move |error| match &error {
         Bollard::DockerResponseServerError { message, .. } => {
             Failure::error(format!("{what}: {}", message.trim()))
@@ -60,7 +60,7 @@ fn unreachable_engine(error: &Bollard) -> Failure {
         .hint("is it installed and running? `docker info` shows it; DOCKER_HOST chooses another")
 }
 
-fn is_missing(error: &Bollard) -> bool {
+pub(super) fn is_missing(error: &Bollard) -> bool {
     matches!(error, Bollard::DockerResponseServerError { status_code: 404, .. })
 }
 
@@ -195,7 +195,7 @@ impl Host {
         self.remove_container(&name).await
     }
 
-    async fn remove_container(&self, id: &str) -> Result<()> {
+    pub(super) async fn remove_container(&self, id: &str) -> Result<()> {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match self.docker.remove_container(id, Some(options)).await {
             Err(error) if !is_missing(&error) => {

@@ -127,12 +127,16 @@ async fn roots(host: &Host, layout: &Layout) -> Result<Roots> {
 
 /// Makes a part what it is to be. Answers whether anything had to be done.
 async fn ensure(host: &Host, layout: &Layout, part: Part, standing: Standing, roots: &Roots) -> Result<bool> {
+    let mut relieved = false;
     match standing {
         Standing::Running => return Ok(false),
         Standing::Stopped => {}
         Standing::Absent | Standing::Outdated => {
-            if standing == Standing::Outdated {
-                host.remove(&layout.cluster, part).await?;
+            match (standing, part) {
+                // Traffic goes on while a proxy is replaced.
+                (Standing::Outdated, Part::Proxy) => relieved = host.step_aside(layout, part).await?,
+                (Standing::Outdated, _) => host.remove(&layout.cluster, part).await?,
+                _ => {}
             }
             host.create(layout, part, roots.id.as_str()).await?;
             let (role, name) = match part {
@@ -148,6 +152,9 @@ async fn ensure(host: &Host, layout: &Layout, part: Part, standing: Standing, ro
         }
     }
     host.start(layout, part).await?;
+    if relieved {
+        host.see_off(layout, part).await?;
+    }
     Ok(true)
 }
 
