@@ -136,7 +136,7 @@ impl Worker {
             }
             own.sent += 1;
             let path = match &self.load.sometimes {
-                Some((each, path)) if number % each == 0 => path.as_str(),
+                Some((each, path)) if number.is_multiple_of(*each) => path.as_str(),
                 _ => "/",
             };
             match self.ask(&mut connection, path) {

@@ -46,7 +46,7 @@ pub fn serve(port: u16) {
         }
     };
     thread::spawn(move || {
-        let mut packet = [0; 65_536];
+        let mut packet = vec![0; 65_536];
         while let Ok((size, from)) = packets.recv_from(&mut packet) {
             let _ = packets.send_to(&packet[..size], from);
         }

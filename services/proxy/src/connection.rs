@@ -94,7 +94,7 @@ async fn speak<S>(
         match (sniff(&first), protocol) {
             (Some(Kind::Other), Protocol::Detect) => return tcp(&core, &entry, &served, io, first).await,
             // The guard says what is wrong with it.
-            (Some(Kind::Http1), _) | (Some(Kind::Other), _) => {
+            (Some(Kind::Http1 | Kind::Other), _) => {
                 drop(served);
                 return http::http1(Client::new(core, entry), io, first).await;
             }

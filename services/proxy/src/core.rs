@@ -59,8 +59,11 @@ pub struct Routes {
     /// The plan.
     pub plan: Arc<Plan>,
     sites: HashMap<Place, Rc<Served>>,
-    virtuals: RefCell<HashMap<(Ipv4Addr, u16), Option<Rc<Served>>>>,
+    virtuals: RefCell<Virtuals>,
 }
+
+/// Ports of virtual addresses that were asked for, with what is served there.
+type Virtuals = HashMap<(Ipv4Addr, u16), Option<Rc<Served>>>;
 
 /// A site, with the backends that its rules name.
 pub struct Served {

@@ -9,11 +9,14 @@ mod compress;
 mod guard;
 mod head;
 mod headers;
+mod note;
+mod queue;
 mod response;
 mod rules;
 mod serve;
 mod stack;
 mod sticky;
+mod target;
 mod tunnel;
 
 pub use body::{RequestBody, ResponseBody};

@@ -29,8 +29,11 @@ pub struct Sources {
     /// The access log.
     pub log: Option<AccessLog>,
     /// Of a proxy in a cluster: the table, and why there is no stream of them.
-    pub cluster: Option<(watch::Receiver<Arc<Table>>, watch::Receiver<Option<String>>)>,
+    pub cluster: Option<Following>,
 }
+
+/// The table in use, and why there is no stream of them.
+pub type Following = (watch::Receiver<Arc<Table>>, watch::Receiver<Option<String>>);
 
 /// A registry that shows all of it.
 pub fn registry(sources: Sources) -> registry::Registry {

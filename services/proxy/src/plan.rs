@@ -92,10 +92,7 @@ fn site(
     {
         return Err(format!("there is no backend {}", target.backend));
     }
-    let tls = match listener.tls {
-        true => Some(certificates.server(listener.protocol)?),
-        false => None,
-    };
+    let tls = if listener.tls { Some(certificates.server(listener.protocol)?) } else { None };
     let router = if listener.routed { routed.clone() } else { Router::default() };
     Ok(Site {
         protocol: listener.protocol,

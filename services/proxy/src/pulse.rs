@@ -143,6 +143,7 @@ impl<F: Future + Unpin> Future for Within<'_, F> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // Real time has to pass.
 mod tests {
     use std::future::pending;
     use std::pin::pin;

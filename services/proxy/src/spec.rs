@@ -212,7 +212,7 @@ impl Default for Policy {
             hash_on: HashOn::default(),
             sticky_cookie: None,
             connect_timeout: Duration::from_secs(1),
-            response_timeout: Duration::from_secs(60),
+            response_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_mins(5),
             max_concurrency: 0,
             queue_length: 1000,

@@ -94,7 +94,7 @@ impl Backend {
     }
 
     /// An answer came: whatever failed before is over.
-    pub fn succeeded(&self, endpoint: &Endpoint) {
+    pub fn succeeded(endpoint: &Endpoint) {
         if endpoint.state.failures.load(Relaxed) != 0 {
             endpoint.state.failures.store(0, Relaxed);
             endpoint.state.ejections.store(0, Relaxed);

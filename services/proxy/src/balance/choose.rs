@@ -29,7 +29,7 @@ impl Backend {
         let now = millis(key.now);
         if let Some(name) = key.sticky {
             let own = self.endpoints().find(|endpoint| endpoint.state.name == name);
-            if let Some(own) = own.filter(|own| self.is_free(own, key, now))
+            if let Some(own) = own.filter(|own| Self::is_free(own, key, now))
                 && let Some(taken) = InFlight::new(self, own)
             {
                 return Some(taken);
@@ -46,7 +46,9 @@ impl Backend {
         for strict in [true, false] {
             let fits = |endpoint: &&Rc<Endpoint>| {
                 let state = &endpoint.state;
-                !key.tried.iter().any(|tried| Arc::ptr_eq(tried, state)) && !(strict && state.is_ejected(now))
+                let tried = key.tried.iter().any(|tried| Arc::ptr_eq(tried, state));
+                let left_out = strict && state.is_ejected(now);
+                !tried && !left_out
             };
             let mut rest: Vec<_> = group.endpoints.iter().filter(fits).cloned().collect();
             if rest.is_empty() {
@@ -67,7 +69,7 @@ impl Backend {
         None
     }
 
-    fn is_free(&self, endpoint: &Endpoint, key: &Key<'_>, now: u64) -> bool {
+    fn is_free(endpoint: &Endpoint, key: &Key<'_>, now: u64) -> bool {
         !endpoint.state.is_ejected(now) && !key.tried.iter().any(|tried| Arc::ptr_eq(tried, &endpoint.state))
     }
 
@@ -183,7 +185,7 @@ fn unit(random: u64) -> f64 {
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+/// The finalizer of `SplitMix64` (Steele, Lea and Flood 2014).
 pub fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

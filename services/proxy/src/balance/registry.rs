@@ -14,10 +14,13 @@ pub struct Registry {
     known: Mutex<Known>,
 }
 
+/// A backend's name and port.
+pub type BackendKey = (String, Option<u16>);
+
 #[derive(Default)]
 struct Known {
     endpoints: HashMap<(String, String, SocketAddr), Arc<State>>,
-    backends: HashMap<(String, Option<u16>), Arc<BackendState>>,
+    backends: HashMap<BackendKey, Arc<BackendState>>,
 }
 
 impl Registry {
@@ -66,7 +69,7 @@ impl Registry {
     }
 
     /// Every backend that is known.
-    pub fn backends(&self) -> Vec<((String, Option<u16>), Arc<BackendState>)> {
+    pub fn backends(&self) -> Vec<(BackendKey, Arc<BackendState>)> {
         self.known().backends.iter().map(|(key, state)| (key.clone(), state.clone())).collect()
     }
 

@@ -58,7 +58,7 @@ fn inside(
     match table.get(key).map(toml::Spanned::get_ref) {
         Some(DeValue::Table(table)) => look(table, mistakes),
         Some(DeValue::Array(list)) => {
-            for item in list.iter() {
+            for item in list {
                 if let DeValue::Table(table) = item.get_ref() {
                     look(table, mistakes);
                 }

@@ -248,18 +248,17 @@ mod tests {
         let text = "Gantry ".repeat(200);
         for coding in [Coding::Zstd, Coding::Brotli, Coding::Gzip] {
             let mut encoder = Encoder::new(coding).unwrap();
-            let mut all = encoder.piece(text[..700].as_bytes()).unwrap().to_vec();
-            all.extend(encoder.piece(text[700..].as_bytes()).unwrap());
+            let mut all = encoder.piece(&text.as_bytes()[..700]).unwrap().to_vec();
+            all.extend(encoder.piece(&text.as_bytes()[700..]).unwrap());
             all.extend(encoder.end().unwrap());
             assert!(all.len() < text.len() / 2, "{coding:?}");
             let mut back = String::new();
-            match coding {
-                Coding::Zstd => {
-                    drop(zstd::stream::read::Decoder::new(&all[..]).unwrap().read_to_string(&mut back))
-                }
-                Coding::Brotli => drop(brotli::Decompressor::new(&all[..], 4096).read_to_string(&mut back)),
-                Coding::Gzip => drop(flate2::read::GzDecoder::new(&all[..]).read_to_string(&mut back)),
-            }
+            let read = match coding {
+                Coding::Zstd => zstd::stream::read::Decoder::new(&all[..]).unwrap().read_to_string(&mut back),
+                Coding::Brotli => brotli::Decompressor::new(&all[..], 4096).read_to_string(&mut back),
+                Coding::Gzip => flate2::read::GzDecoder::new(&all[..]).read_to_string(&mut back),
+            };
+            assert_eq!(read.unwrap(), text.len());
             assert_eq!(back, text, "{coding:?}");
         }
     }

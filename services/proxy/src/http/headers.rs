@@ -21,7 +21,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         Entry::Occupied(entry) => {
             let (_, all) = entry.remove_entry_mult();
             let all: Vec<_> = all.collect();
-            all.iter().for_each(|connection| strip_named(headers, connection));
+            for connection in &all {
+                strip_named(headers, connection);
+            }
         }
     }
     headers.remove(header::TRANSFER_ENCODING);

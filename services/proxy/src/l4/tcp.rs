@@ -52,7 +52,7 @@ pub async fn open(core: &Rc<Core>, backend: &Rc<Backend>, entry: &Entry) -> io::
         let ends = (entry.peer, entry.local);
         match upstream::connect(&core.pulse, &backend, &place.endpoint, ends, |secure| &secure.plain).await {
             Ok(stream) => {
-                backend.succeeded(&place.endpoint);
+                Backend::succeeded(&place.endpoint);
                 return Ok(Opening { stream, place });
             }
             Err(error) => {

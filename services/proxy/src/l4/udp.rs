@@ -39,11 +39,8 @@ pub async fn serve(core: Rc<Core>, place: Place, socket: UdpSocket) {
     let mut packet = vec![0; PACKET];
     let mut swept = Instant::now();
     loop {
-        let (size, client) = match socket.recv_from(&mut packet).await {
-            Ok(received) => received,
-            // An answer that nobody took (ICMP) is reported here: of no use.
-            Err(_) => continue,
-        };
+        // An answer that nobody took (ICMP) is reported here: of no use.
+        let Ok((size, client)) = socket.recv_from(&mut packet).await else { continue };
         let now = core.pulse.now();
         if now.saturating_duration_since(swept).as_secs() >= 1 {
             swept = now;

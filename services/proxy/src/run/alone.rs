@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs a proxy by `file` until `stop`.
 pub async fn run(config: Config, file: &Path, stop: CancellationToken) -> Result<(), Error> {
-    let settings = file::read(file).map_err(wrong)?;
+    let settings = file::read(file).map_err(|mistakes| wrong(&mistakes))?;
     if config.check {
         println!("{} is fine", file.display());
         return Ok(());
@@ -78,7 +78,7 @@ pub async fn run(config: Config, file: &Path, stop: CancellationToken) -> Result
     ended
 }
 
-fn wrong(mistakes: Vec<Mistake>) -> Error {
+fn wrong(mistakes: &[Mistake]) -> Error {
     Error::File(mistakes.iter().map(ToString::to_string).collect())
 }
 

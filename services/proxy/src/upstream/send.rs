@@ -33,15 +33,19 @@ pub enum Wire {
 }
 
 /// Why there is no response.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The connection was refused, or could not be made for another reason.
-    Connect(io::Error),
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
     /// The connection had ended before the request was sent.
+    #[error("the connection had ended")]
     Unsent,
     /// The endpoint ended the connection, or said something that is no HTTP, after the request was sent.
-    Broken(hyper::Error),
+    #[error("the answer is broken")]
+    Broken(#[source] hyper::Error),
     /// No response began in time.
+    #[error("no answer in time")]
     Silent,
 }
 

@@ -1,0 +1,138 @@
+//! A place on an endpoint for a request, and the wait for one while there is none.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use http::{HeaderValue, Request, StatusCode};
+
+use super::body::RequestBody;
+use super::rules::Refusal;
+use super::stack::{Exchange, FAILED, NOT_SERVED, Own};
+use super::sticky;
+use super::target::host_name;
+use crate::balance::{Backend, InFlight, Key, State, hash_of};
+use crate::plan::{Request as Asked, Rule};
+use crate::spec::{Balance, HashOn};
+
+impl Exchange<'_> {
+    /// A place on an endpoint; waits for one while there is none, as far as the queue allows.
+    pub async fn place(
+        &mut self,
+        rule: &Arc<Rule>,
+        host: &HeaderValue,
+        request: &Request<RequestBody>,
+        tried: &[Arc<State>],
+    ) -> Result<InFlight, Own> {
+        let core = &self.client.core;
+        let mut waiting: Option<Waiting> = None;
+        let mut rule = rule.clone();
+        loop {
+            let served = self.client.site().ok_or(NOT_SERVED)?;
+            if waiting.is_some() {
+                // There may be another plan by now.
+                let asked =
+                    Asked { host: host_name(host), path: request.uri().path(), headers: request.headers() };
+                if let Some(current) = served.site.router.find(&asked) {
+                    rule = current.clone();
+                }
+            }
+            let backend = served.backend(&rule).clone();
+            drop(served);
+            // Whoever frees a place between the look and the wait must be heard.
+            let room = backend.state.clone();
+            let mut notified = pin!(room.room.notified());
+            if waiting.is_some() {
+                notified.as_mut().enable();
+            }
+            let chosen = {
+                let own = backend.policy.sticky_cookie.as_ref();
+                let sticky = own.and_then(|name| sticky::read(request.headers(), name));
+                let key = Key {
+                    hash: self.hash(&backend, request),
+                    sticky: sticky.as_deref(),
+                    tried,
+                    now: core.pulse.now(),
+                };
+                let chosen = backend.choose(&key, &mut || core.random());
+                if let (Some(name), Some(place)) = (own, &chosen)
+                    && sticky.as_deref() != Some(place.endpoint.state.name.as_str())
+                {
+                    self.sticky =
+                        Some(sticky::cookie(name, &place.endpoint.state.name, self.client.entry.https));
+                }
+                chosen
+            };
+            if let Some(place) = chosen {
+                return Ok(place);
+            }
+            if !tried.is_empty() && backend.endpoints().next().is_some() {
+                // All that there are have failed it.
+                return Err(FAILED.into());
+            }
+            let wait = match &waiting {
+                Some(wait) => wait,
+                None => {
+                    let Some(started) = Waiting::begin(&backend, self.started) else {
+                        return Err(refuse_waiting(&backend).into());
+                    };
+                    notified.as_mut().enable();
+                    waiting.insert(started)
+                }
+            };
+            let left = wait.until.saturating_duration_since(Instant::now());
+            if left.is_zero() || core.pulse.within(left, notified).await.is_none() {
+                wait.backend.state.turned_away.fetch_add(1, Relaxed);
+                return Err(refuse_waiting(&backend).into());
+            }
+        }
+    }
+
+    fn hash(&self, backend: &Backend, request: &Request<RequestBody>) -> u64 {
+        if backend.policy.balance != Balance::Hash {
+            return 0;
+        }
+        match &backend.policy.hash_on {
+            HashOn::Source => hash_of(self.client.address.as_bytes()),
+            HashOn::Header(name) => request.headers().get(name).map_or(0, |value| hash_of(value.as_bytes())),
+            HashOn::Cookie(name) => {
+                sticky::find(request.headers(), name).map_or(0, |value| hash_of(value.as_bytes()))
+            }
+        }
+    }
+}
+
+/// A request that waits for an endpoint.
+struct Waiting {
+    backend: Rc<Backend>,
+    until: Instant,
+}
+
+impl Waiting {
+    fn begin(backend: &Rc<Backend>, started: Instant) -> Option<Self> {
+        let state = &backend.state;
+        if state.waiting.fetch_add(1, Relaxed) >= backend.policy.queue_length {
+            state.waiting.fetch_sub(1, Relaxed);
+            state.turned_away.fetch_add(1, Relaxed);
+            return None;
+        }
+        state.queued.fetch_add(1, Relaxed);
+        Some(Self { backend: backend.clone(), until: started + backend.policy.queue_timeout })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.backend.state.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+fn refuse_waiting(backend: &Backend) -> Refusal {
+    if backend.endpoints().next().is_none() {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no endpoint of this service is ready")
+    } else {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "every endpoint of this service is at its limit")
+    }
+}
