@@ -1,0 +1,167 @@
+//! A client that sends bytes and reads answers.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use super::DEADLINE;
+use super::strict::head_end;
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// As it came: chunk sizes are in it.
+    pub body: Vec<u8>,
+    /// The body has the length that was announced.
+    pub complete: bool,
+}
+
+impl Reply {
+    /// All values of a header.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A client's connection.
+pub struct Client {
+    pub stream: TcpStream,
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self { stream, bytes: Vec::new(), ended: false }
+    }
+
+    /// Sends bytes. A proxy that has closed already is not the client's problem: what it answered shows.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn half_close(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Reads the next answer; `None` if the connection ends before one.
+    pub fn reply(&mut self) -> Option<Reply> {
+        self.read_reply(false)
+    }
+
+    /// The same to HEAD, which has no body whatever it announces.
+    pub fn reply_to_head(&mut self) -> Option<Reply> {
+        self.read_reply(true)
+    }
+
+    /// The one answer before the connection ends, and what came after it.
+    pub fn only_reply(&mut self) -> (Option<Reply>, Vec<u8>) {
+        let reply = self.reply();
+        (reply, self.rest())
+    }
+
+    /// Everything until the connection ends.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Waits for `100 Continue`.
+    pub fn interim(&mut self) -> bool {
+        let Some((head, status, _)) = self.head() else { return false };
+        self.bytes.drain(..head);
+        status == 100
+    }
+
+    fn read_reply(&mut self, to_head: bool) -> Option<Reply> {
+        loop {
+            let (head, status, headers) = self.head()?;
+            // 100 and 103 come before an answer; 101 is one.
+            if (100..200).contains(&status) && status != 101 {
+                self.bytes.drain(..head);
+                continue;
+            }
+            let mut reply = Reply { status, headers, body: Vec::new(), complete: true };
+            self.bytes.drain(..head);
+            let empty = to_head || status == 101 || status == 204 || status == 304;
+            let length = reply.all("content-length").first().and_then(|length| length.parse().ok());
+            let end = loop {
+                let end = match (empty, length) {
+                    (true, _) => Some(0),
+                    (false, Some(length)) => (self.bytes.len() >= length).then_some(length),
+                    (false, None) if reply.all("transfer-encoding").is_empty() => None,
+                    (false, None) => chunks_end(&self.bytes),
+                };
+                if end.is_some() || !self.more() {
+                    break end;
+                }
+            };
+            let framed = empty || length.is_some() || !reply.all("transfer-encoding").is_empty();
+            reply.complete = end.is_some() || !framed;
+            reply.body = self.bytes.drain(..end.unwrap_or(self.bytes.len())).collect();
+            return Some(reply);
+        }
+    }
+
+    fn head(&mut self) -> Option<(usize, u16, Vec<(String, String)>)> {
+        let end = loop {
+            match head_end(&self.bytes) {
+                Some(end) => break end,
+                None if self.more() => {}
+                None => return None,
+            }
+        };
+        let text = String::from_utf8_lossy(&self.bytes[..end]).into_owned();
+        let mut lines = text.trim_end().split("\r\n");
+        let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+        let headers = lines.filter_map(|line| line.split_once(':'));
+        let headers = headers.map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
+        Some((end, status, headers.collect()))
+    }
+
+    /// Reads more; `false` at the end of the connection. A reset is one, too.
+    pub fn more(&mut self) -> bool {
+        if self.ended {
+            return false;
+        }
+        let mut part = [0; 16 << 10];
+        match self.stream.read(&mut part) {
+            Ok(0) => self.ended = true,
+            Ok(count) => self.bytes.extend_from_slice(&part[..count]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("neither an answer nor an end in time; so far: {}", self.bytes.escape_ascii());
+            }
+            Err(_) => self.ended = true,
+        }
+        !self.ended
+    }
+}
+
+/// Where a chunked body ends; trailers are not expected here.
+fn chunks_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let line = at + bytes[at..].windows(2).position(|pair| pair == b"\r\n")?;
+        let size = std::str::from_utf8(&bytes[at..line]).ok()?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        at = line + 2 + size + 2;
+        if at > bytes.len() {
+            return None;
+        }
+        if size == 0 {
+            return Some(at);
+        }
+    }
+}
