@@ -6,6 +6,7 @@ cd "$root"
 
 e2e/build-probe.sh
 export GANTRY_BIN=$release_dir/gantry
+export GANTRY_PROXY_BIN=$release_dir/gantry-proxy
 export GANTRY_BENCH=$target_dir/bench
 names=("$@")
 [ $# -gt 0 ] || for file in e2e/benches/*.rs; do names+=("$(basename "$file" .rs)"); done

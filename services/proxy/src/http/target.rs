@@ -1,7 +1,7 @@
 //! What a request is asked of, in the form that each side wants.
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Uri, Version, header, request};
+use http::{HeaderMap, HeaderValue, Request, Uri, Version, header, request};
 
 use super::body::RequestBody;
 use super::rules::{self, Refusal};
@@ -12,6 +12,7 @@ use crate::upstream::Wire;
 pub fn host(parts: &mut request::Parts) -> Result<HeaderValue, Refusal> {
     if parts.version == Version::HTTP_2 {
         rules::http2(parts)?;
+        join_cookies(&mut parts.headers);
     }
     if let Some(authority) = parts.uri.authority() {
         let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Refusal::bad("not a host"))?;
@@ -73,6 +74,12 @@ pub fn address(
                 let path = request.uri().path_and_query().cloned();
                 *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
             }
+            // Said outright, or the library leaves the body of a GET out.
+            let sized = request.headers().contains_key(header::CONTENT_LENGTH);
+            if !sized && !matches!(request.body(), RequestBody::Empty) {
+                let chunked = HeaderValue::from_static("chunked");
+                request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+            }
             if !request.headers().contains_key(header::HOST) {
                 request.headers_mut().insert(header::HOST, host.clone());
             }
@@ -85,6 +92,7 @@ pub fn address(
             uri.authority = Some(authority);
             *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::bad("not a target"))?;
             request.headers_mut().remove(header::HOST);
+            request.headers_mut().remove(header::TRANSFER_ENCODING);
         }
     }
     Ok(())
@@ -98,4 +106,20 @@ pub fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     *copy.version_mut() = request.version();
     copy.headers_mut().clone_from(request.headers());
     copy
+}
+
+/// HTTP/2 may cut a cookie into several fields; HTTP/1 has one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    let Some(first) = cookies.next() else { return };
+    let mut all = first.as_bytes().to_vec();
+    for cookie in cookies {
+        all.extend_from_slice(b"; ");
+        all.extend_from_slice(cookie.as_bytes());
+    }
+    if all.len() > first.len()
+        && let Ok(all) = HeaderValue::from_bytes(&all)
+    {
+        headers.insert(header::COOKIE, all);
+    }
 }
