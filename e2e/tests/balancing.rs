@@ -44,12 +44,13 @@ fn the_counter_scaled_to_three_spreads_its_requests() {
 fn a_killed_replica_costs_no_request() {
     let cluster = Cluster::start();
     cluster.ok(["up", "-f", &cluster.file("shop", &web(3))]);
-    let load = Load { requests: Some(20_000), ..Load::on(PORT) }.start();
+    let load = Load::on(PORT).start();
     load.pass(3_000);
     docker(["kill", cluster.replicas("shop")[1]["container"].as_str().unwrap()]);
-    load.pass(3_000);
+    load.pass(8_000);
     docker(["kill", cluster.replicas("shop")[0]["container"].as_str().unwrap()]);
-    let report = load.finish();
+    load.pass(9_000);
+    let report = load.stop();
     report.none_failed(20_000);
     assert!(report.bodies.len() >= 3, "every replica has answered: {:?}", report.bodies);
 }

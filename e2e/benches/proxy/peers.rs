@@ -167,6 +167,7 @@ fn nginx_http(machine: &Machine, plain: u16, tls: u16) -> String {
                 proxy_set_header X-Forwarded-Proto $scheme;
                 proxy_set_header X-Forwarded-Host $host;
                 proxy_set_header X-Request-ID $request_id;
+                proxy_set_header Forwarded "for=$remote_addr;host=\"$host\";proto=$scheme";
             }}
         }}"#,
         machine.backend,
@@ -199,6 +200,7 @@ frontend web
     http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-request set-header Forwarded for=%[src];host=\"%[req.hdr(host)]\";proto=http
     unique-id-format %{{+X}}o\ %ci:%cp_%fi:%fp_%Ts_%rt:%pid
     unique-id-header X-Request-ID
     default_backend web
