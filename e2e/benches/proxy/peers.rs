@@ -200,7 +200,7 @@ frontend web
     http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
-    http-request set-header Forwarded for=%[src];host=\"%[req.hdr(host)]\";proto=http
+    http-request set-header Forwarded for=%[src];host=%[req.hdr(host)];proto=http
     unique-id-format %{{+X}}o\ %ci:%cp_%fi:%fp_%Ts_%rt:%pid
     unique-id-header X-Request-ID
     default_backend web

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
+use tokio::time::interval;
 
 use crate::balance::{Backend, Counters, InFlight, Key, hash_of};
 use crate::core::Core;
@@ -18,12 +19,25 @@ use crate::plan::Place;
 /// Clients of one port at once; packets of more are dropped.
 const MAX_SESSIONS: usize = 16_384;
 const PACKET: usize = 65_536;
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 struct Session {
     socket: Rc<UdpSocket>,
     used: Rc<Cell<Instant>>,
     replies: AbortHandle,
     place: Rc<InFlight>,
+}
+
+impl Session {
+    /// Whether packets are still expected. Of one whose endpoint has left, only those that answer what
+    /// was just sent.
+    fn goes_on(&self, now: Instant) -> bool {
+        let endpoint = &self.place.endpoint;
+        let leaving = endpoint.state.leaving.load(Relaxed);
+        let idle = if leaving { LAST_ANSWERS } else { self.place.backend().policy.idle_timeout };
+        now.saturating_duration_since(self.used.get()) < idle && !endpoint.cut.get()
+    }
 }
 
 impl Drop for Session {
@@ -36,19 +50,24 @@ impl Drop for Session {
 pub async fn serve(core: Rc<Core>, place: Place, socket: UdpSocket) {
     let socket = Rc::new(socket);
     let sessions: RefCell<HashMap<SocketAddr, Session>> = RefCell::default();
-    let mut packet = vec![0; PACKET];
-    let mut swept = Instant::now();
+    // One for all sessions: a packet is passed on before the next is read.
+    let packet = Rc::new(RefCell::new(vec![0; PACKET]));
+    let mut sweeping = interval(SWEEP_EVERY);
     loop {
+        let received = tokio::select! {
+            ready = socket.readable() => match ready {
+                Ok(()) => socket.try_recv_from(&mut packet.borrow_mut()),
+                Err(_) => continue,
+            },
+            _ = sweeping.tick() => {
+                let now = core.pulse.now();
+                sessions.borrow_mut().retain(|_, session| session.goes_on(now));
+                continue;
+            }
+        };
         // An answer that nobody took (ICMP) is reported here: of no use.
-        let Ok((size, client)) = socket.recv_from(&mut packet).await else { continue };
+        let Ok((size, client)) = received else { continue };
         let now = core.pulse.now();
-        if now.saturating_duration_since(swept).as_secs() >= 1 {
-            swept = now;
-            sessions.borrow_mut().retain(|_, session| {
-                let idle = session.place.backend().policy.idle_timeout;
-                now.saturating_duration_since(session.used.get()) < idle && !session.place.endpoint.cut.get()
-            });
-        }
         let known = sessions.borrow().get(&client).map(|session| {
             // One whose endpoint has left goes to another with its next packet.
             let gone = session.place.endpoint.state.leaving.load(Relaxed);
@@ -65,7 +84,7 @@ pub async fn serve(core: Rc<Core>, place: Place, socket: UdpSocket) {
                     continue;
                 }
                 let Some(backend) = backend(&core, place) else { continue };
-                let Ok(session) = begin(&core, &backend, &socket, client).await else { continue };
+                let Ok(session) = begin(&core, &backend, &socket, client, &packet).await else { continue };
                 let known = (session.socket.clone(), session.place.clone());
                 sessions.borrow_mut().insert(client, session);
                 known
@@ -73,7 +92,7 @@ pub async fn serve(core: Rc<Core>, place: Place, socket: UdpSocket) {
         };
         Counters::add(&at.endpoint.counters().bytes_in, size as u64);
         // A full queue loses packets: that is what UDP does.
-        let _ = to.try_send(&packet[..size]);
+        let _ = to.try_send(&packet.borrow()[..size]);
     }
 }
 
@@ -88,6 +107,7 @@ async fn begin(
     backend: &Rc<Backend>,
     listener: &Rc<UdpSocket>,
     client: SocketAddr,
+    packet: &Rc<RefCell<Vec<u8>>>,
 ) -> io::Result<Session> {
     let hash = hash_of(client.ip().to_canonical().to_string().as_bytes());
     let key = Key { hash, sticky: None, tried: &[], now: core.pulse.now() };
@@ -100,15 +120,15 @@ async fn begin(
     let used = Rc::new(Cell::new(core.pulse.now()));
     let place = Rc::new(place);
     let (from, back, at) = (socket.clone(), listener.clone(), place.clone());
-    let (pulse, fresh) = (core.pulse.clone(), used.clone());
+    let (pulse, fresh, packet) = (core.pulse.clone(), used.clone(), packet.clone());
     let replies = tokio::task::spawn_local(async move {
-        let mut packet = vec![0; PACKET];
-        loop {
+        while from.readable().await.is_ok() {
+            let mut packet = packet.borrow_mut();
             // A refusal of one packet says nothing about the next.
-            let Ok(size) = from.recv(&mut packet).await else { continue };
+            let Ok(size) = from.try_recv(&mut packet) else { continue };
             fresh.set(pulse.now());
             Counters::add(&at.endpoint.counters().bytes_out, size as u64);
-            let _ = back.send_to(&packet[..size], client).await;
+            let _ = back.try_send_to(&packet[..size], client);
         }
     });
     Ok(Session { socket, used, replies: replies.abort_handle(), place })
