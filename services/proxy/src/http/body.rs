@@ -31,24 +31,26 @@ pub struct Upload {
     incoming: Incoming,
     /// How many bytes it may still have.
     left: u64,
+    progress: Rc<Progress>,
+}
+
+/// How it goes with a client's body.
+#[derive(Default)]
+pub struct Progress {
     /// Why it ended before its end, for the answer.
-    failed: Rc<Cell<Option<Refusal>>>,
+    pub failed: Cell<Option<Refusal>>,
     /// How many bytes came.
-    count: Rc<Cell<u64>>,
+    pub count: Cell<u64>,
 }
 
 impl RequestBody {
-    /// `incoming`, of at most `limit` bytes. Why it fails is put into `failed`, its size into `count`.
-    pub fn new(
-        incoming: Incoming,
-        limit: u64,
-        failed: &Rc<Cell<Option<Refusal>>>,
-        count: &Rc<Cell<u64>>,
-    ) -> Self {
+    /// `incoming`, of at most `limit` bytes. How it goes is seen in `progress`, if there is anything.
+    pub fn new(incoming: Incoming, limit: u64, progress: &mut Option<Rc<Progress>>) -> Self {
         if incoming.is_end_stream() {
             return Self::Empty;
         }
-        Self::Client(Upload { incoming, left: limit, failed: failed.clone(), count: count.clone() })
+        let progress = progress.insert(Rc::default()).clone();
+        Self::Client(Upload { incoming, left: limit, progress })
     }
 }
 
@@ -64,19 +66,20 @@ impl Body for RequestBody {
         match ready!(Pin::new(&mut upload.incoming).poll_frame(context)) {
             Some(Ok(frame)) => {
                 let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-                upload.count.set(upload.count.get() + size);
+                let count = &upload.progress.count;
+                count.set(count.get() + size);
                 match upload.left.checked_sub(size) {
                     Some(left) => upload.left = left,
                     None => {
                         let status = http::StatusCode::PAYLOAD_TOO_LARGE;
-                        upload.failed.set(Some(Refusal::new(status, "the body is too large")));
+                        upload.progress.failed.set(Some(Refusal::new(status, "the body is too large")));
                         return Poll::Ready(Some(Err(io::ErrorKind::FileTooLarge.into())));
                     }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                upload.failed.set(Some(Refusal::bad("the body is broken")));
+                upload.progress.failed.set(Some(Refusal::bad("the body is broken")));
                 Poll::Ready(Some(Err(io::Error::other(error))))
             }
             None => Poll::Ready(None),
@@ -119,7 +122,7 @@ pub struct Download {
     idle: Duration,
     alarm: Option<Alarm>,
     bytes: u64,
-    uploaded: Rc<Cell<u64>>,
+    upload: Option<Rc<Progress>>,
     finished: Option<Box<Finished>>,
 }
 
@@ -131,11 +134,11 @@ impl Download {
         place: InFlight,
         pulse: Rc<Pulse>,
         idle: Duration,
-        uploaded: Rc<Cell<u64>>,
+        upload: Option<Rc<Progress>>,
         finished: Option<Box<Finished>>,
     ) -> Self {
         let mut download =
-            Self { incoming, lease, place, pulse, idle, alarm: None, bytes: 0, uploaded, finished };
+            Self { incoming, lease, place, pulse, idle, alarm: None, bytes: 0, upload, finished };
         if download.incoming.is_end_stream() {
             download.lease.finish(download.pulse.now());
         }
@@ -204,7 +207,9 @@ impl Drop for Download {
     fn drop(&mut self) {
         let counters = self.place.endpoint.counters();
         Counters::add(&counters.bytes_out, self.bytes);
-        Counters::add(&counters.bytes_in, self.uploaded.get());
+        if let Some(upload) = &self.upload {
+            Counters::add(&counters.bytes_in, upload.count.get());
+        }
         if let Some(finished) = self.finished.take() {
             finished.write(self.bytes);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, StatusCode};
 
 use super::body::RequestBody;
@@ -14,6 +15,7 @@ use super::stack::{Exchange, FAILED, NOT_SERVED, Own};
 use super::sticky;
 use super::target::host_name;
 use crate::balance::{Backend, InFlight, Key, State, hash_of};
+use crate::core::Served;
 use crate::plan::{Request as Asked, Rule};
 use crate::spec::{Balance, HashOn};
 
@@ -21,73 +23,77 @@ impl Exchange<'_> {
     /// A place on an endpoint; waits for one while there is none, as far as the queue allows.
     pub async fn place(
         &mut self,
-        rule: &Arc<Rule>,
+        served: &Served,
+        rule: &Rule,
         host: &HeaderValue,
         request: &Request<RequestBody>,
         tried: &[Arc<State>],
     ) -> Result<InFlight, Own> {
-        let core = &self.client.core;
-        let mut waiting: Option<Waiting> = None;
-        let mut rule = rule.clone();
+        let backend = served.backend(rule);
+        match self.choose(backend, request, tried) {
+            Some(place) => Ok(place),
+            // All that there are have failed it.
+            None if !tried.is_empty() && backend.endpoints().next().is_some() => Err(FAILED.into()),
+            None => self.wait(backend.clone(), host, request, tried).await,
+        }
+    }
+
+    async fn wait(
+        &mut self,
+        mut backend: Rc<Backend>,
+        host: &HeaderValue,
+        request: &Request<RequestBody>,
+        tried: &[Arc<State>],
+    ) -> Result<InFlight, Own> {
+        let Some(waiting) = Waiting::begin(&backend, self.started) else {
+            return Err(refuse_waiting(&backend).into());
+        };
         loop {
-            let served = self.client.site().ok_or(NOT_SERVED)?;
-            if waiting.is_some() {
-                // There may be another plan by now.
-                let asked =
-                    Asked { host: host_name(host), path: request.uri().path(), headers: request.headers() };
-                if let Some(current) = served.site.router.find(&asked) {
-                    rule = current.clone();
-                }
-            }
-            let backend = served.backend(&rule).clone();
-            drop(served);
             // Whoever frees a place between the look and the wait must be heard.
-            let room = backend.state.clone();
-            let mut notified = pin!(room.room.notified());
-            if waiting.is_some() {
-                notified.as_mut().enable();
+            let state = backend.state.clone();
+            let mut room = pin!(state.room.notified());
+            room.as_mut().enable();
+            // There may be another plan by now.
+            let served = self.client.site().ok_or(NOT_SERVED)?;
+            let path = self.path.as_ref().map_or_else(|| request.uri().path(), PathAndQuery::path);
+            let asked = Asked { host: host_name(host), path, headers: request.headers() };
+            if let Some(rule) = served.site.router.find(&asked) {
+                backend = served.backend(rule).clone();
             }
-            let chosen = {
-                let own = backend.policy.sticky_cookie.as_ref();
-                let sticky = own.and_then(|name| sticky::read(request.headers(), name));
-                let key = Key {
-                    hash: self.hash(&backend, request),
-                    sticky: sticky.as_deref(),
-                    tried,
-                    now: core.pulse.now(),
-                };
-                let chosen = backend.choose(&key, &mut || core.random());
-                if let (Some(name), Some(place)) = (own, &chosen)
-                    && sticky.as_deref() != Some(place.endpoint.state.name.as_str())
-                {
-                    self.sticky =
-                        Some(sticky::cookie(name, &place.endpoint.state.name, self.client.entry.https));
-                }
-                chosen
-            };
-            if let Some(place) = chosen {
+            drop(served);
+            if let Some(place) = self.choose(&backend, request, tried) {
                 return Ok(place);
             }
-            if !tried.is_empty() && backend.endpoints().next().is_some() {
-                // All that there are have failed it.
-                return Err(FAILED.into());
-            }
-            let wait = match &waiting {
-                Some(wait) => wait,
-                None => {
-                    let Some(started) = Waiting::begin(&backend, self.started) else {
-                        return Err(refuse_waiting(&backend).into());
-                    };
-                    notified.as_mut().enable();
-                    waiting.insert(started)
-                }
-            };
-            let left = wait.until.saturating_duration_since(Instant::now());
-            if left.is_zero() || core.pulse.within(left, notified).await.is_none() {
-                wait.backend.state.turned_away.fetch_add(1, Relaxed);
+            let left = waiting.until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.client.core.pulse.within(left, room).await.is_none() {
+                waiting.backend.state.turned_away.fetch_add(1, Relaxed);
                 return Err(refuse_waiting(&backend).into());
             }
         }
+    }
+
+    fn choose(
+        &mut self,
+        backend: &Rc<Backend>,
+        request: &Request<RequestBody>,
+        tried: &[Arc<State>],
+    ) -> Option<InFlight> {
+        let core = &self.client.core;
+        let own = backend.policy.sticky_cookie.as_ref();
+        let sticky = own.and_then(|name| sticky::read(request.headers(), name));
+        let key = Key {
+            hash: self.hash(backend, request),
+            sticky: sticky.as_deref(),
+            tried,
+            now: core.pulse.now(),
+        };
+        let place = backend.choose(&key, &mut || core.random())?;
+        if let Some(name) = own
+            && sticky.as_deref() != Some(place.endpoint.state.name.as_str())
+        {
+            self.sticky = Some(sticky::cookie(name, &place.endpoint.state.name, self.client.entry.https));
+        }
+        Some(place)
     }
 
     fn hash(&self, backend: &Backend, request: &Request<RequestBody>) -> u64 {

@@ -1,7 +1,6 @@
 //! What happens to a request, from top to bottom: check it, find its rule, filter, choose an endpoint,
 //! pass it on, try again where that is safe, check the answer, pass it back.
 
-use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, 
 use hyper::body::Incoming;
 
 use super::answer;
-use super::body::{Download, RequestBody, ResponseBody};
+use super::body::{Download, Progress, RequestBody, ResponseBody};
 use super::client::{Client, Upgrade};
 use super::compress::{self, Coding, Compressed};
 use super::headers;
@@ -22,6 +21,7 @@ use super::rules::{self, Refusal};
 use super::target::{address, copy, host, host_name, is_grpc, strip_prefix};
 use crate::access::Finished;
 use crate::balance::{Backend, Counters, InFlight, State};
+use crate::core::Served;
 use crate::plan::{Filters, Request as Asked, Rule};
 use crate::spec::UpstreamProtocol;
 use crate::upstream::{Failure, Lease, Wire, send};
@@ -90,19 +90,18 @@ async fn pass(
         method: parts.method.clone(),
         from_http2: parts.version == Version::HTTP_2,
         started,
-        failed: Rc::default(),
-        uploaded: Rc::default(),
+        path: None,
+        upload: None,
         retries: 0,
     };
     let served = client.site().ok_or(NOT_SERVED)?;
     let name = host_name(&host);
     let asked = Asked { host: name, path: parts.uri.path(), headers: &parts.headers };
-    let rule = served.site.router.find(&asked).ok_or(NOT_SERVED)?.clone();
+    let rule = &**served.site.router.find(&asked).ok_or(NOT_SERVED)?;
     if let Some(filters) = &rule.filters {
-        exchange.filter(filters, &rule, &mut parts, name).await?;
+        exchange.filter(filters, rule, &mut parts, name).await?;
     }
     let trusted = served.site.trusts(client.entry.peer.ip());
-    drop(served);
 
     headers::strip_hop_by_hop(&mut parts.headers);
     if parts.headers.contains_key(header::EXPECT) {
@@ -125,14 +124,14 @@ async fn pass(
     }
 
     let limit = rule.filters.as_ref().map_or(u64::MAX, |filters| filters.max_body);
-    let body = RequestBody::new(body, limit, &exchange.failed, &exchange.uploaded);
-    let (mut response, lease, place) = exchange.try_all(&rule, &host, parts, body).await?;
+    let body = RequestBody::new(body, limit, &mut exchange.upload);
+    let (mut response, lease, place) = exchange.try_all(&served, rule, &host, parts, body).await?;
     let asked = exchange.upgrade.as_ref();
     if let Err(refusal) = response::check(&mut response, asked) {
         place.backend().failed(&place.endpoint, client.core.pulse.now());
         return Err(refusal.into());
     }
-    Ok(exchange.answer(&rule, response, lease, place, note))
+    Ok(exchange.answer(rule, response, lease, place, note))
 }
 
 /// No rule is for it.
@@ -153,8 +152,10 @@ pub struct Exchange<'a> {
     method: Method,
     from_http2: bool,
     pub(super) started: Instant,
-    failed: Rc<Cell<Option<Refusal>>>,
-    uploaded: Rc<Cell<u64>>,
+    /// The path as it was asked for, where it was changed.
+    pub(super) path: Option<PathAndQuery>,
+    /// How it goes with the body, if there is one.
+    upload: Option<Rc<Progress>>,
     retries: u32,
 }
 
@@ -192,6 +193,7 @@ impl Exchange<'_> {
             self.coding = Coding::accepted(&parts.headers);
         }
         if filters.strip_prefix && !rule.path.is_empty() {
+            self.path = parts.uri.path_and_query().cloned();
             strip_prefix(parts, &rule.path);
         }
         Ok(())
@@ -200,7 +202,8 @@ impl Exchange<'_> {
     /// Sends the request to one endpoint after the other until one answers, as far as that is safe.
     async fn try_all(
         &mut self,
-        rule: &Arc<Rule>,
+        served: &Served,
+        rule: &Rule,
         host: &HeaderValue,
         parts: request::Parts,
         body: RequestBody,
@@ -214,7 +217,7 @@ impl Exchange<'_> {
         let mut first = true;
         let refused_until = self.started + REFUSED_FOR;
         loop {
-            let place = self.place(rule, host, &request, &tried).await?;
+            let place = self.place(served, rule, host, &request, &tried).await?;
             let backend = place.backend().clone();
             let endpoint = place.endpoint.clone();
             if std::mem::take(&mut first) {
@@ -245,7 +248,7 @@ impl Exchange<'_> {
                 error = gantry_boot::chain(&failure),
                 "a try failed"
             );
-            if let Some(refusal) = self.failed.take() {
+            if let Some(refusal) = self.upload.as_ref().and_then(|upload| upload.failed.take()) {
                 return Err(Own::Close(refusal));
             }
             let refused = matches!(failure, Failure::Connect(_));
@@ -323,7 +326,7 @@ impl Exchange<'_> {
         let size = http_body::Body::size_hint(&body).exact();
         let idle = place.backend().policy.idle_timeout;
         let download =
-            Download::new(body, lease, place, core.pulse.clone(), idle, self.uploaded.clone(), note.take());
+            Download::new(body, lease, place, core.pulse.clone(), idle, self.upload.take(), note.take());
         if let Some(coding) = self.coding
             && compress::is_worth_it(&self.method, parts.status, &parts.headers, size)
         {
