@@ -124,11 +124,16 @@ fn a_stack_serves_while_every_process_is_killed_and_their_return_changes_nothing
     let before = untouched(&cluster);
     assert_eq!(before.len(), 3);
 
-    for part in PARTS {
+    let address = cluster.replicas("shop")[0]["addresses"]["default"].as_str().unwrap().to_owned();
+    let served = |at: &str| get(&format!("http://{at}/"), None).is_ok_and(|page| page.status == 200);
+    for part in ["scheduler", "agent"] {
         // By the engine's own kill, so that it does not start them again.
         cluster.docker(["kill", &cluster.container(part)]);
     }
-    assert_eq!(get("http://127.0.0.1:18083/", None).unwrap().status, 200);
+    assert!(served("127.0.0.1:18083"));
+    // The published port is the proxy's; the containers need nobody.
+    cluster.docker(["kill", &cluster.container("proxy")]);
+    assert!(!served("127.0.0.1:18083") && served(&format!("{address}:8080")));
     assert_eq!(untouched(&cluster), before);
     let said = cluster.run(["ps"]).fails_with(1);
     assert!(said.contains("cannot reach the scheduler") && said.contains("gantry init"), "{said}");

@@ -106,12 +106,24 @@ services:
     eventually("peers are found before they are ready", || {
         resolve(&client, "tasks.web").ok().filter(|found| found.len() == 2)
     });
-    assert!(resolve(&client, "web").is_err());
+    // The service has an address of its own, and nobody behind it yet: who asks waits.
+    let own = resolve(&client, "web").unwrap();
+    assert!(own.len() == 1 && !own.contains(&first), "{own:?}");
+    let ask = || get(&format!("http://{client}:8080/fetch/web:8080"), None).unwrap();
+    assert_eq!(ask().status, 502);
 
     get(&format!("http://{first}:8080/write/tmp/ok"), None).unwrap();
-    eventually("only the healthy one is found", || {
-        resolve(&client, "web").ok().filter(|found| found.len() == 1 && found.contains(&first))
-    });
+    let healthy = get(&format!("http://{first}:8080/"), None).unwrap().body;
+    eventually("the healthy one answers", || Some(ask()).filter(|page| page.status == 200));
+    for _ in 0..20 {
+        let page = ask();
+        assert_eq!(
+            (page.status, page.body.as_str()),
+            (200, healthy.as_str()),
+            "only the healthy one is asked"
+        );
+    }
+    assert_eq!(resolve(&client, "web").unwrap(), own, "the address stays");
 }
 
 /// A question on the wire, from this host, to a network's name server.
@@ -136,7 +148,8 @@ fn ask(server: &str, name: &str, kind: u16) -> Vec<u8> {
 #[test]
 fn answers_on_the_wire_are_as_designed() {
     let cluster = Cluster::start();
-    let file = cluster.file("wire", "services: {web: {image: gantry-e2e/probe}}");
+    let file =
+        cluster.file("wire", "services: {web: {image: gantry-e2e/probe, deploy: {endpoint_mode: dnsrr}}}");
     cluster.ok(["up", "-f", &file]);
     let container = cluster.replicas("wire")[0]["container"].as_str().unwrap().to_owned();
     let network: Value = serde_json::from_str(&docker(["network", "inspect", "wire_default"])).unwrap();
@@ -191,7 +204,10 @@ fn the_world_outside_is_asked_of_the_nodes_or_the_services_own_name_servers() {
             server.send_to(&answer, from).unwrap();
         }
     });
-    let file = cluster.file("world", "services: {web: {image: gantry-e2e/probe, dns: 172.17.0.1}}");
+    let file = cluster.file(
+        "world",
+        "services: {web: {image: gantry-e2e/probe, dns: 172.17.0.1, deploy: {endpoint_mode: dnsrr}}}",
+    );
     cluster.ok(["up", "-f", &file]);
     let web = address(&cluster, "world", "web", 1, "default");
     assert_eq!(resolve(&web, "www.gantry-test.example").unwrap(), BTreeSet::from(["192.0.2.99".to_owned()]));

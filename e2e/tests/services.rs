@@ -313,13 +313,13 @@ fn use_of_resources_and_events_are_shown() {
     let events = cluster.json(["events", "seen"]);
     let reasons: Vec<&str> =
         events.as_array().unwrap().iter().map(|event| event["reason"].as_str().unwrap()).collect();
-    assert!(reasons.starts_with(&["Deployed", "Placed"]), "{reasons:?}");
+    assert!(reasons.starts_with(&["Deployed", "AddressGiven", "Placed"]), "{reasons:?}");
     assert!(cluster.json(["events", "nothing"]).as_array().unwrap().is_empty());
 
     let mut follow = cluster.command();
     let mut follow = follow.args(["events", "-f", "seen"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
-    lines.by_ref().take(2).for_each(|line| drop(line.unwrap()));
+    lines.by_ref().take(3).for_each(|line| drop(line.unwrap()));
     cluster.ok(["scale", "seen/web=2"]);
     let next = lines.next().unwrap().unwrap();
     assert!(next.contains("Scaled") && next.contains("replicas 1 → 2, asked for by admin admin"), "{next}");
