@@ -59,6 +59,10 @@ fn bench() -> Result<(), Box<dyn Error>> {
     let only = std::env::var("GANTRY_BENCH_ROWS").unwrap_or_default();
     let rows: Vec<&Row> = ROWS.iter().filter(|row| row.name.contains(&only)).collect();
 
+    if rows.is_empty() {
+        return Err(format!("GANTRY_BENCH_ROWS: no row has {only} in its name").into());
+    }
+    machine::warn_if_busy()?;
     let machine = Machine::prepare()?;
     let peers = kinds.iter().map(|kind| Peer::start(*kind, &machine)).collect::<Result<Vec<_>, _>>()?;
     for peer in &peers {

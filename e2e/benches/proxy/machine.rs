@@ -7,6 +7,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -19,6 +20,9 @@ pub const PROXY_CORE: &str = "0";
 pub const LOAD_CORE: &str = "1";
 /// The one cipher; the clients offer no other.
 pub const CIPHER: &str = "TLS_AES_128_GCM_SHA256";
+
+/// How the folders of runs are called; the process id follows.
+const FOLDER: &str = "gantry-bench-";
 
 /// The bodies that the backend serves: path and length.
 pub const SMALL: (&str, usize) = ("/100", 100);
@@ -40,7 +44,9 @@ impl Machine {
     pub fn prepare() -> Result<Self, Box<dyn Error>> {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let folder = tempfile::Builder::new().prefix("gantry-bench-").tempdir_in(place)?;
+        clear_left_behind(&place);
+        let prefix = format!("{FOLDER}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(place)?;
         let next_port = Cell::new(18_000);
         let backend = free_port(&next_port)?;
         certificate(folder.path())?;
@@ -57,6 +63,18 @@ impl Machine {
     /// The path of a file of this run.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
+    }
+}
+
+/// Removes what benches that were killed have left in memory.
+fn clear_left_behind(place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(FOLDER).and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
+            // It can be somebody else's, and does no harm.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -131,6 +149,30 @@ pub fn nginx_config(folder: &Path, name: &str, http: &str) -> String {
              {http}
          }}"
     )
+}
+
+/// Says so if others keep the processor busy: what they evict from its caches makes every request dearer.
+pub fn warn_if_busy() -> Result<(), Box<dyn Error>> {
+    let before = processor_times()?;
+    daemon::rest(Duration::from_secs(1));
+    let after = processor_times()?;
+    let busy = 1.0 - (after.0 - before.0) / (after.1 - before.1).max(1.0);
+    if busy > 0.1 {
+        eprintln!(
+            "warning: this machine is {:.0}% busy with other things: compare ratios only",
+            busy * 100.0
+        );
+    }
+    Ok(())
+}
+
+/// The idle time of all cores, and their whole time, in ticks.
+fn processor_times() -> Result<(f64, f64), Box<dyn Error>> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let times: Vec<f64> = line.split_whitespace().filter_map(|time| time.parse().ok()).collect();
+    // The fourth and fifth: idle, and idle with a disk at work.
+    Ok((times.iter().skip(3).take(2).sum(), times.iter().take(8).sum()))
 }
 
 /// Whether all programs are there, and what to do if not.

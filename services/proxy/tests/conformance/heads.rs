@@ -1,6 +1,6 @@
 //! The lines of a head (RFC 9112 sections 2 to 5): how they end, what stands in them, how many there are.
 
-use crate::support::{Case, Fixture, assert_refused, get, passed};
+use crate::support::{Case, Fixture, assert_refused, fields, get, passed};
 
 fn case(name: &'static str, head: &str, status: u16) -> Case {
     (name, head.as_bytes().to_vec(), status)
@@ -85,7 +85,7 @@ fn heads_that_are_too_large_are_refused_with_the_status_for_it() {
     let head = |line: &str, fields: &str| format!("GET {line} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
     let many = "X: y\r\n".repeat(150);
     let cookies = format!("Cookie: {}\r\n", "a=b; ".repeat(10_000));
-    let several: String = (0..40).map(|at| format!("X-{at}: {}\r\n", "y".repeat(1000))).collect();
+    let several = fields(40, &"y".repeat(1000));
     assert_refused(
         &fixture,
         vec![
@@ -107,8 +107,7 @@ fn heads_that_are_too_large_are_refused_with_the_status_for_it() {
     // Just inside the limits.
     let request = passed(&fixture, head(&format!("/{}", "a".repeat(8000)), "").as_bytes());
     assert_eq!(request.target.len(), 8001);
-    let fields: String = (0..95).map(|at| format!("X-{at}: y\r\n")).collect();
-    assert!(passed(&fixture, head("/", &fields).as_bytes()).has("x-94"));
+    assert!(passed(&fixture, head("/", &fields(95, "y")).as_bytes()).has("x-94"));
     let large = format!("X: {}\r\n", "y".repeat(30_000));
     assert_eq!(passed(&fixture, head("/", &large).as_bytes()).one("x").len(), 30_000);
     fixture.finish();

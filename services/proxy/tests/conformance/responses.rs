@@ -1,7 +1,7 @@
 //! What upstreams answer: what makes no sense becomes 502, and what ends too early ends early for the
 //! client, too (RFC 9112 sections 6.3 and 8).
 
-use crate::support::{Answer, Fixture, get};
+use crate::support::{Answer, Fixture, fields, get};
 
 /// The status that a client gets, and what it gets after that, if an upstream answers `bytes` and ends.
 fn answer(fixture: &Fixture, bytes: &[u8]) -> (u16, String, bool) {
@@ -17,8 +17,8 @@ fn answer(fixture: &Fixture, bytes: &[u8]) -> (u16, String, bool) {
 #[test]
 fn answers_that_make_no_sense_become_502() {
     let fixture = Fixture::start();
-    let with = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n\r\nhello");
-    let many: String = (0..300).map(|at| format!("X-{at}: y\r\n")).collect();
+    let with = |lines: &str| format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\nhello");
+    let many = fields(300, "y");
     let mut wrong = Vec::new();
     for (name, bytes) in [
         ("nothing", String::new()),

@@ -6,12 +6,14 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use super::DEADLINE;
 use super::strict::head_end;
 
+/// Names in lower case, and values.
+type Headers = Vec<(String, String)>;
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
-    /// Names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub headers: Headers,
     /// As it came: chunk sizes are in it.
     pub body: Vec<u8>,
     /// The body has the length that was announced.
@@ -115,7 +117,8 @@ impl Client {
         }
     }
 
-    fn head(&mut self) -> Option<(usize, u16, Vec<(String, String)>)> {
+    /// Where the next head ends, its status and its headers.
+    fn head(&mut self) -> Option<(usize, u16, Headers)> {
         let end = loop {
             match head_end(&self.bytes) {
                 Some(end) => break end,

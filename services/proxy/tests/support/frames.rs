@@ -61,7 +61,7 @@ fn length(bytes: &mut Vec<u8>, mut value: usize) {
 pub enum Outcome {
     /// An answer.
     Status(u16),
-    /// RST_STREAM, with its code.
+    /// `RST_STREAM`, with its code.
     Reset(u32),
     /// GOAWAY, with its code.
     Goaway(u32),

@@ -80,3 +80,8 @@ pub fn passed(fixture: &Fixture, bytes: &[u8]) -> strict::Request {
     assert_eq!(requests.len(), 1, "{}: {requests:?}", bytes.escape_ascii());
     requests.remove(0)
 }
+
+/// So many header lines with names of their own.
+pub fn fields(count: usize, value: &str) -> String {
+    (0..count).fold(String::new(), |all, at| all + &format!("X-{at}: {value}\r\n"))
+}

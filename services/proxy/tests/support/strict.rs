@@ -56,7 +56,8 @@ pub fn read(bytes: &[u8]) -> Result<Option<Request>, String> {
         return Err(format!("Host is there {} times", all("host").len()));
     }
     for name in ["te", "keep-alive", "proxy-connection", "content_length", "transfer_encoding"] {
-        if !all(name).is_empty() && !(name == "te" && all(name) == [b"trailers"]) {
+        let lawful = all(name).is_empty() || (name == "te" && all(name) == [b"trailers"]);
+        if !lawful {
             return Err(format!("{name} was passed on"));
         }
     }
@@ -84,9 +85,9 @@ fn split(head: &[u8]) -> Result<Vec<&[u8]>, String> {
     for line in head.split(|byte| *byte == b'\n') {
         lines.push(line.strip_suffix(b"\r").unwrap_or(line));
     }
-    let ends = head.iter().filter(|byte| **byte == b'\n').count();
+    let ends = lines.len() - 1;
     let pairs = head.windows(2).filter(|pair| *pair == b"\r\n").count();
-    let returns = head.iter().filter(|byte| **byte == b'\r').count();
+    let returns = head.split(|byte| *byte == b'\r').count() - 1;
     if ends == pairs && returns == pairs { Ok(lines) } else { Err("a bare CR or LF".to_owned()) }
 }
 

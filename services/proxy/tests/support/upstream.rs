@@ -27,6 +27,8 @@ struct State {
     requests: Vec<Request>,
     unclear: Vec<String>,
     answers: VecDeque<Answer>,
+    /// Last answers that were written, as far as somebody took them.
+    left: usize,
     /// By the proxy's end of them.
     connections: Vec<(SocketAddr, TcpStream)>,
 }
@@ -95,10 +97,9 @@ impl Upstream {
         self.state.lock().unwrap().unclear.clone()
     }
 
-    /// Waits until a connection on which an answer was being written is over.
+    /// Waits until a last answer is out, or nobody takes it any more.
     pub fn is_left(&self) -> bool {
-        let count = self.state.lock().unwrap().connections.len();
-        eventually(|| self.state.lock().unwrap().connections.len() < count)
+        eventually(|| self.state.lock().unwrap().left > 0)
     }
 
     /// Ends all connections, and takes no more.
@@ -134,6 +135,7 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> bool {
                     Answer::Bytes(bytes) => drop(stream.write_all(&bytes)),
                     Answer::Last(bytes) => {
                         let _ = stream.write_all(&bytes);
+                        state.lock().unwrap().left += 1;
                         let _ = stream.shutdown(Shutdown::Both);
                         return false;
                     }
