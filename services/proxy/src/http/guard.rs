@@ -54,6 +54,8 @@ pub struct Signals {
     pub silent: Cell<bool>,
     /// A refusal was given: the connection ends with it.
     pub refused: Cell<bool>,
+    /// The head that was let through last has fields that are meant for the next hop only.
+    pub hop: Cell<bool>,
     /// The connection is a tunnel from here on.
     pub tunnel: Cell<bool>,
 }
@@ -162,6 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
         match head.advance(&self.buffer, self.limits.head) {
             Ok(Progress::Complete(framing)) => {
                 self.alarm.set(self.limits.body_timeout);
+                self.signals.hop.set(head.hop);
                 self.state = State::Release(head.seen, framing);
                 return Poll::Ready(Ok(None));
             }
@@ -195,13 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                 Poll::Pending
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                // An idle connection holds no memory but its own.
-                if self.buffer.is_empty() && self.buffer.capacity() > 0 {
-                    self.buffer = BytesMut::new();
-                }
-                Poll::Pending
-            }
+            Poll::Pending => Poll::Pending,
         }
     }
 

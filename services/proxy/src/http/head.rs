@@ -42,6 +42,8 @@ pub struct Head {
     hosts: u8,
     length: Option<u64>,
     chunked: bool,
+    /// A field was there that is meant for the next hop only.
+    pub hop: bool,
 }
 
 /// Where a head stands.
@@ -124,7 +126,14 @@ impl Head {
                 self.hosts = self.hosts.saturating_add(1);
                 rules::host(raw.trim_ascii())
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => rules::expect(raw.trim_ascii()),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.hop = true;
+                rules::expect(raw.trim_ascii())
+            }
+            2 | 7 | 10 | 16 if rules::is_hop_by_hop(name) => {
+                self.hop = true;
+                Ok(())
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length.replace(rules::length(raw.trim_ascii())?).is_some() {
                     return Err(Refusal::bad("two Content-Lengths"));
@@ -133,6 +142,7 @@ impl Head {
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 rules::transfer_encoding(raw.trim_ascii())?;
+                self.hop = true;
                 if std::mem::replace(&mut self.chunked, true) {
                     return Err(Refusal::bad("two Transfer-Encodings"));
                 }

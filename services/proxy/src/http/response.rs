@@ -10,24 +10,30 @@ const BAD: Refusal = Refusal::new(StatusCode::BAD_GATEWAY, "the backend's answer
 /// Takes a response, or refuses it: what two readers could read differently does not go on. `asked` is
 /// the protocol that the client asked to switch to.
 pub fn check<B>(response: &mut Response<B>, asked: Option<&HeaderValue>) -> Result<(), Refusal> {
-    let headers = response.headers();
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    if let Some(length) = length {
-        rules::length(length.as_bytes()).map_err(|_| BAD)?;
-        if lengths.next().is_some() {
-            return Err(BAD);
+    // One look at each name instead of one search for each.
+    let (mut length, mut coding, mut hop, mut plain) = (None, None, false, false);
+    for (name, value) in response.headers() {
+        if *name == header::CONTENT_LENGTH {
+            rules::length(value.as_bytes()).map_err(|_| BAD)?;
+            if length.replace(value).is_some() {
+                return Err(BAD);
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            if coding.replace(value).is_some() || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(BAD);
+            }
+        } else if *name == header::CONNECTION && !plain && is_plain(value) {
+            plain = true;
+        } else {
+            hop |= rules::is_hop_by_hop(name.as_str().as_bytes());
         }
     }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if !chunked || length.is_some() || codings.next().is_some() {
-            return Err(BAD);
-        }
+    if length.is_some() && coding.is_some() {
+        return Err(BAD);
     }
+    let hop = hop || coding.is_some();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(to) = headers.get(header::UPGRADE).cloned() else { return Err(BAD) };
+        let Some(to) = response.headers().get(header::UPGRADE).cloned() else { return Err(BAD) };
         let offered = |asked: &HeaderValue| {
             asked
                 .as_bytes()
@@ -46,6 +52,16 @@ pub fn check<B>(response: &mut Response<B>, asked: Option<&HeaderValue>) -> Resu
     if response.status().is_informational() {
         return Err(BAD);
     }
-    strip_hop_by_hop(response.headers_mut());
+    if hop {
+        strip_hop_by_hop(response.headers_mut());
+    } else if plain {
+        response.headers_mut().remove(header::CONNECTION);
+    }
     Ok(())
+}
+
+/// Whether a `Connection` names no other header.
+fn is_plain(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    bytes.eq_ignore_ascii_case(b"keep-alive") || bytes.eq_ignore_ascii_case(b"close")
 }

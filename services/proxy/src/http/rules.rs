@@ -183,6 +183,18 @@ pub fn looks_like_framing(name: &[u8]) -> bool {
         || (name.len() == 17 && name.eq_ignore_ascii_case(b"transfer_encoding"))
 }
 
+/// Names of fields that are meant for the next hop only (RFC 9110 section 7.6.1), besides
+/// `Transfer-Encoding`.
+pub fn is_hop_by_hop(name: &[u8]) -> bool {
+    match name.len() {
+        2 => name.eq_ignore_ascii_case(b"te"),
+        7 => name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"trailer"),
+        10 => name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive"),
+        16 => name.eq_ignore_ascii_case(b"proxy-connection"),
+        _ => false,
+    }
+}
+
 /// What came by HTTP/2, where the library has checked less than the guard does for HTTP/1
 /// (RFC 9113 section 8.2 and 8.3).
 pub fn http2(request: &http::request::Parts) -> Result<(), Refusal> {

@@ -81,14 +81,18 @@ async fn pass(
     if parts.uri.path() == "*" {
         return Err(Own::Answer(Box::new(answer::options())));
     }
+    let from_http2 = parts.version == Version::HTTP_2;
+    // The guard has seen every name of HTTP/1: mostly there is nothing to look for.
+    let hop = from_http2 || client.signals.hop.get();
+    let upgrade = hop && parts.version == Version::HTTP_11;
     let mut exchange = Exchange {
         client,
-        upgrade: if parts.version == Version::HTTP_11 { headers::upgrade(&parts.headers) } else { None },
+        upgrade: if upgrade { headers::upgrade(&parts.headers) } else { None },
         grpc: is_grpc(&parts),
         coding: None,
         sticky: None,
         method: parts.method.clone(),
-        from_http2: parts.version == Version::HTTP_2,
+        from_http2,
         started,
         path: None,
         upload: None,
@@ -103,13 +107,13 @@ async fn pass(
     }
     let trusted = served.site.trusts(client.entry.peer.ip());
 
-    headers::strip_hop_by_hop(&mut parts.headers);
-    if parts.headers.contains_key(header::EXPECT) {
+    if hop {
+        headers::strip_hop_by_hop(&mut parts.headers);
         parts.headers.remove(header::EXPECT);
-    }
-    parts.headers.remove(header::TRAILER);
-    if parts.headers.get(header::TE).is_some_and(|te| !exchange.grpc || te != "trailers") {
-        parts.headers.remove(header::TE);
+        parts.headers.remove(header::TRAILER);
+        if parts.headers.get(header::TE).is_some_and(|te| !exchange.grpc || te != "trailers") {
+            parts.headers.remove(header::TE);
+        }
     }
     headers::forward(&mut parts.headers, client, &host, trusted);
     if let Some(upgrade) = &exchange.upgrade {

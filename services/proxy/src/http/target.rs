@@ -34,11 +34,12 @@ pub fn host(parts: &mut request::Parts) -> Result<HeaderValue, Refusal> {
 
 /// The host without its port.
 pub fn host_name(host: &HeaderValue) -> &str {
-    let host = host.to_str().unwrap_or_default();
-    match host.rfind(':') {
-        Some(at) if !host.ends_with(']') => &host[..at],
-        _ => host,
-    }
+    let bytes = host.as_bytes();
+    let end = match memchr::memrchr(b':', bytes) {
+        Some(at) if bytes.last() != Some(&b']') => at,
+        _ => bytes.len(),
+    };
+    std::str::from_utf8(&bytes[..end]).unwrap_or_default()
 }
 
 /// Whether a request is a call of gRPC.
