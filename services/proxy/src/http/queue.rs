@@ -68,8 +68,11 @@ impl Exchange<'_> {
             if let Some(place) = chosen {
                 return Ok(place);
             }
-            if !tried.is_empty() && backend.endpoints().next().is_some() {
+            if let Some(last) = tried.last()
+                && backend.endpoints().next().is_some()
+            {
                 // All that there are have failed it.
+                last.cores[core.index].ended(0);
                 return Err(FAILED.into());
             }
             let wait = match &waiting {
