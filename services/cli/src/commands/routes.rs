@@ -167,10 +167,10 @@ mod tests {
             problems: Vec::new(),
         };
         let expected = "\
-LISTEN                HOST        PATH   SERVICE    PORT   PROTOCOL   NOTES
-127.0.0.1:5353/udp                       shop/dns   53     udp
-:80                   shop.test   /api   shop/api   8000   http       strip prefix; password
-10.192.0.9                               shop/api   any    detect     network shop_default
+LISTEN               HOST        PATH   SERVICE    PORT   PROTOCOL   NOTES
+127.0.0.1:5353/udp                      shop/dns   53     udp
+:80                  shop.test   /api   shop/api   8000   http       strip prefix; password
+10.192.0.9                              shop/api   any    detect     network shop_default
 ";
         assert_eq!(table(answer), expected);
     }

@@ -200,11 +200,13 @@ async fn follow(mut reports: tonic::Streaming<wire::WatchTrafficResponse>) -> Re
 /// What fits on a terminal of so many lines; the last one is the cursor's.
 fn screen(report: &TrafficReport, rows: usize, colours: bool) -> String {
     let mut lines = lines(report);
-    let room = rows.saturating_sub(3).max(1);
+    let warning = warning(report);
+    // The head, what cannot be shown, and the cursor have a line each.
+    let room = rows.saturating_sub(3 + usize::from(warning.is_some())).max(1);
     let more = lines.len().saturating_sub(room);
     lines.truncate(room);
     let mut text = output::render_table(&lines, colours);
-    if let Some(warning) = warning(report) {
+    if let Some(warning) = warning {
         text = format!("{warning}\n{text}");
     }
     if more > 0 {

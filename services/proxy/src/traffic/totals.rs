@@ -76,7 +76,7 @@ impl Totals {
             turned_away: state.turned_away.load(Relaxed),
         });
         Self {
-            endpoints: registry.endpoints().iter().map(|state| endpoint(state)).collect(),
+            endpoints: registry.counted().iter().map(|state| endpoint(state)).collect(),
             queues: queues.collect(),
         }
     }
