@@ -2,9 +2,11 @@
 
 mod cluster;
 mod container;
+mod traffic;
 
 pub use cluster::{Context, Init, Leave, Node};
 pub use container::{Container, Create, Ids, NodeArg};
+pub use traffic::{Routes, Top};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +56,10 @@ pub enum Command {
     Exec(Exec),
     /// Show what replicas use.
     Stats(Stats),
+    /// Show the traffic of services.
+    Top(Top),
+    /// Show what is published where.
+    Routes(Routes),
     /// Set how many replicas services have.
     Scale(Scale),
     /// Restart services in place, one batch after the other.

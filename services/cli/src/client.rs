@@ -6,8 +6,10 @@ use gantry_api::cluster::v1::event_service_client::EventServiceClient;
 use gantry_api::cluster::v1::node_service_client::NodeServiceClient;
 use gantry_api::cluster::v1::replica_service_client::ReplicaServiceClient;
 use gantry_api::cluster::v1::resource_service_client::ResourceServiceClient;
+use gantry_api::cluster::v1::route_service_client::RouteServiceClient;
 use gantry_api::cluster::v1::service_service_client::ServiceServiceClient;
 use gantry_api::cluster::v1::stack_service_client::StackServiceClient;
+use gantry_api::cluster::v1::traffic_service_client::TrafficServiceClient;
 use gantry_boot::connect;
 use gantry_identity::Role;
 use tonic::transport::Channel;
@@ -60,6 +62,16 @@ impl Cluster {
     /// Replicas.
     pub fn replicas(&self) -> ReplicaServiceClient<Channel> {
         ReplicaServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// What is published where.
+    pub fn routes(&self) -> RouteServiceClient<Channel> {
+        RouteServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// The traffic of services.
+    pub fn traffic(&self) -> TrafficServiceClient<Channel> {
+        TrafficServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     /// Nodes.

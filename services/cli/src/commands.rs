@@ -12,8 +12,10 @@ mod lists;
 mod logs;
 mod node;
 mod ps;
+mod routes;
 mod services;
 mod stats;
+mod top;
 mod up;
 mod version;
 mod why;
@@ -49,6 +51,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Logs(logs) => logs::run(&connect().await?, logs).await,
         Command::Exec(exec) => return exec::run(&connect().await?, exec).await,
         Command::Stats(stats) => stats::run(&connect().await?, stats).await,
+        Command::Top(top) => top::run(&connect().await?, top).await,
+        Command::Routes(routes) => routes::run(&connect().await?, routes).await,
         Command::Scale(scale) => services::scale(&connect().await?, scale).await,
         Command::Restart(args) => services::restart(&connect().await?, args).await,
         Command::Stop(args) => services::stop(&connect().await?, args).await,

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 /// Does what was asked, and answers with the exit code.
 pub async fn run(args: Args) -> ExitCode {
-    match commands::run(args).await {
+    match Box::pin(commands::run(args)).await {
         Ok(code) => code,
         Err(failure) => {
             failure.print();

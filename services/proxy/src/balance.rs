@@ -14,4 +14,4 @@ pub use backend::{Backend, Group};
 pub use choose::{Key, hash_of};
 pub use endpoint::{Endpoint, InFlight};
 pub use registry::Registry;
-pub use state::{BackendState, CLASSES, Counters, LATENCY_BOUNDS, State, millis};
+pub use state::{BackendState, CLASSES, Counters, LATENCY_BOUNDS, Life, State, millis};

@@ -8,15 +8,19 @@ mod exec;
 mod images;
 mod logs;
 mod replicas;
+mod routes;
 mod services;
 mod stacks;
 mod stats;
+mod traffic;
 
 pub use cluster::Clusters;
 pub use events::Events;
 pub use replicas::Replicas;
+pub use routes::Routes;
 pub use services::Services;
 pub use stacks::Stacks;
+pub use traffic::TrafficRates;
 
 use gantry_model::{Service, ServiceId, Snapshot};
 use gantry_store::Error;

@@ -26,7 +26,7 @@ pub use place::explain;
 pub use plan::{Plan, record_event};
 pub use ports::published;
 pub use service_address::vip_range;
-pub use tables::{HTTP_PORT, HTTPS_PORT, table};
+pub use tables::{Everywhere, HTTP_PORT, HTTPS_PORT, everywhere, table};
 
 use gantry_model::{Snapshot, Timestamp};
 

@@ -2,7 +2,7 @@
 //!
 //! One loop: people and agents change or report something ([`api`], [`session`]); [`decide`] turns the
 //! whole state into actions; [`apply`] stores them; agents and proxies hear of it. [`state`] is where
-//! it all meets.
+//! it all meets; [`traffic`] remembers a minute of what the proxies count.
 
 #![allow(clippy::result_large_err)] // A gRPC status is the error of every handler here.
 
@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod open;
 pub mod session;
 pub mod state;
+pub mod traffic;
 
 mod run;
 

@@ -7,8 +7,10 @@ use gantry_api::cluster::v1::event_service_server::EventServiceServer;
 use gantry_api::cluster::v1::node_service_server::NodeServiceServer;
 use gantry_api::cluster::v1::replica_service_server::ReplicaServiceServer;
 use gantry_api::cluster::v1::resource_service_server::ResourceServiceServer;
+use gantry_api::cluster::v1::route_service_server::RouteServiceServer;
 use gantry_api::cluster::v1::service_service_server::ServiceServiceServer;
 use gantry_api::cluster::v1::stack_service_server::StackServiceServer;
+use gantry_api::cluster::v1::traffic_service_server::TrafficServiceServer;
 use gantry_api::feed::v1::feed_service_server::FeedServiceServer;
 use gantry_api::node::v1::relay_service_server::RelayServiceServer;
 use gantry_api::node::v1::routing_service_server::RoutingServiceServer;
@@ -20,10 +22,11 @@ use gantry_identity::Bundle;
 use gantry_store::Redb;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Clusters, Events, Replicas, Services, Stacks};
+use crate::api::{Clusters, Events, Replicas, Routes, Services, Stacks, TrafficRates};
 use crate::config::Config;
 use crate::open::{Founding, OpenError, open};
 use crate::session::{Agents, Relays, Routing};
+use crate::traffic::Traffic;
 use crate::{apply, metrics};
 
 /// Calls in flight may take this long after the scheduler was asked to end.
@@ -77,6 +80,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     };
     let state = open(Box::new(store), founding, random_id(16), now()).await?;
     let relays = Relays::default();
+    let traffic = Traffic::default();
 
     let server = Server::bind(config.listen, &own)
         .await?
@@ -86,11 +90,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone())))
         .serve(ServiceServiceServer::new(Services::new(state.clone())))
         .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
+        .serve(RouteServiceServer::new(Routes::new(state.clone())))
+        .serve(TrafficServiceServer::new(TrafficRates::new(state.clone(), traffic.clone())))
         .serve(EventServiceServer::new(Events::new(state.clone())))
         .serve(FeedServiceServer::new(Feed::new(state.subscribe())))
         .serve(SessionServiceServer::new(Agents::new(state.clone(), relays.clone(), config.redirect_port)))
         .serve(RelayServiceServer::new(relays))
-        .serve(RoutingServiceServer::new(Routing::new(state.clone())));
+        .serve(RoutingServiceServer::new(Routing::new(state.clone(), traffic)));
     tracing::info!(address = %server.address()?, revision = state.snapshot().revision, "scheduler ready");
 
     let readiness = Readiness::waiting_for("nothing");

@@ -1,9 +1,10 @@
-//! The scheduler's side towards the nodes: agents' sessions, relays to them, and proxies' tables.
+//! The scheduler's side towards the nodes: agents' sessions, relays to them, and proxies' tables and traffic.
 
 mod agents;
 mod assignments;
 mod relays;
 mod routing;
+mod traffic;
 
 pub use agents::Agents;
 pub use relays::{Relay, Relays};

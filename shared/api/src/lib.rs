@@ -82,3 +82,10 @@ pub mod node {
         }
     }
 }
+
+/// The API that every proxy serves to people.
+pub mod proxy {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/gantry.proxy.v1.rs"));
+    }
+}

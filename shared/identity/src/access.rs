@@ -43,11 +43,18 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.cluster.v1.ResourceService", "ListImages", READ),
     ("gantry.cluster.v1.EventService", "ListEvents", READ),
     ("gantry.cluster.v1.EventService", "WatchEvents", READ),
+    ("gantry.cluster.v1.RouteService", "GetRoutes", READ),
+    ("gantry.cluster.v1.TrafficService", "GetTraffic", READ),
+    ("gantry.cluster.v1.TrafficService", "WatchTraffic", READ),
     // The scheduler, for the cluster's own services.
     ("gantry.node.v1.SessionService", "Session", &[Node]),
     ("gantry.node.v1.RelayService", "Relay", &[Node]),
     ("gantry.node.v1.RoutingService", "StreamTables", &[Proxy]),
+    ("gantry.node.v1.RoutingService", "ReportTraffic", &[Proxy]),
     ("gantry.feed.v1.FeedService", "Watch", &[Admin, Operator, Viewer, Watchdog]),
+    // Proxies, for people.
+    ("gantry.proxy.v1.ProxyService", "GetRoutes", READ),
+    ("gantry.proxy.v1.ProxyService", "GetEndpoints", READ),
     // Agents, for people. A plain container can be given a bind of the host's root, so whoever
     // makes one is root there.
     ("gantry.agent.v1.HostService", "GetHost", READ),

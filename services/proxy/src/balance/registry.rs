@@ -17,10 +17,15 @@ pub struct Registry {
 /// A backend's name and port.
 pub type BackendKey = (String, Option<u16>);
 
+/// So many of those that are forgotten wait at most until somebody has read their last counts.
+const MAX_FORGOTTEN: usize = 10_000;
+
 #[derive(Default)]
 struct Known {
     endpoints: HashMap<(String, String, SocketAddr), Arc<State>>,
     backends: HashMap<BackendKey, Arc<BackendState>>,
+    /// Forgotten since somebody read the counts; `None` where nobody does.
+    forgotten: Option<Vec<Arc<State>>>,
 }
 
 impl Registry {
@@ -57,6 +62,14 @@ impl Registry {
         self.known().endpoints.values().cloned().collect()
     }
 
+    /// Every endpoint that is known, and once more those that were forgotten since this was asked last:
+    /// whoever asks again and again misses nothing that was counted.
+    pub fn counted(&self) -> Vec<Arc<State>> {
+        let mut known = self.known();
+        let forgotten = known.forgotten.replace(Vec::new()).unwrap_or_default();
+        known.endpoints.values().cloned().chain(forgotten).collect()
+    }
+
     /// The names of endpoints that have left and still have requests in flight, in order.
     pub fn still_serving(&self) -> Vec<String> {
         let known = self.known();
@@ -76,7 +89,41 @@ impl Registry {
     /// Forgets what nobody uses any more.
     pub fn sweep(&self) {
         let mut known = self.known();
-        known.endpoints.retain(|_, state| Arc::strong_count(state) > 1 || state.in_flight() > 0);
+        let Known { endpoints, forgotten, .. } = &mut *known;
+        endpoints.retain(|_, state| {
+            let used = Arc::strong_count(state) > 1 || state.in_flight() > 0;
+            if let Some(forgotten) = forgotten.as_mut().filter(|list| !used && list.len() < MAX_FORGOTTEN) {
+                forgotten.push(state.clone());
+            }
+            used
+        });
         known.backends.retain(|_, state| Arc::strong_count(state) > 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_counts_of_a_forgotten_endpoint_are_read_once() {
+        let registry = Registry::new(1);
+        assert!(registry.counted().is_empty());
+        let state = registry.endpoint("shop/web", "r1", ([10, 0, 0, 1], 80).into(), Duration::ZERO);
+        state.cores[0].ended(2);
+        drop(state);
+        registry.sweep();
+        assert!(registry.endpoints().is_empty());
+        let counts =
+            || registry.counted().iter().map(|state| state.sum(|core| &core.classes[2])).sum::<u64>();
+        assert_eq!((counts(), counts()), (1, 0));
+    }
+
+    #[test]
+    fn where_nobody_reads_counts_nothing_is_kept_for_them() {
+        let registry = Registry::new(1);
+        drop(registry.endpoint("shop/web", "r1", ([10, 0, 0, 1], 80).into(), Duration::ZERO));
+        registry.sweep();
+        assert!(registry.counted().is_empty());
     }
 }

@@ -46,9 +46,15 @@ impl Counters {
         counter.store(counter.load(Relaxed).wrapping_sub(count), Relaxed);
     }
 
+    /// Counts what ended without a time that would say anything: a request that was not answered
+    /// (class 0), or a connection that is not HTTP.
+    pub fn ended(&self, class: usize) {
+        Self::add(&self.classes[class.min(CLASSES - 1)], 1);
+    }
+
     /// Counts a response that began after `took`.
     pub fn response(&self, class: usize, took: Duration) {
-        Self::add(&self.classes[class.min(CLASSES - 1)], 1);
+        self.ended(class);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         Self::add(&self.latency_sum, micros);
         let millis = took.as_secs_f64() * 1_000.0;
@@ -57,9 +63,23 @@ impl Counters {
     }
 }
 
+/// A number that nothing else in this process has: what goes and comes back under the same name is new,
+/// and so are its counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Life(pub u64);
+
+impl Default for Life {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Relaxed))
+    }
+}
+
 /// What all cores share of an endpoint.
 #[derive(Debug)]
 pub struct State {
+    /// Whose counters these are.
+    pub life: Life,
     /// The backend's name.
     pub backend: String,
     /// The endpoint's name.
@@ -95,6 +115,7 @@ impl State {
     ) -> Self {
         let now = Instant::now();
         Self {
+            life: Life::default(),
             backend,
             name,
             address,
@@ -128,6 +149,8 @@ impl State {
 /// What all cores share of a backend.
 #[derive(Debug, Default)]
 pub struct BackendState {
+    /// Whose counters these are.
+    pub life: Life,
     /// Wakes those that wait for an endpoint.
     pub room: Notify,
     /// How many wait.

@@ -32,9 +32,16 @@ impl Exchange<'_> {
         let backend = served.backend(rule);
         match self.choose(backend, request, tried) {
             Some(place) => Ok(place),
-            // All that there are have failed it.
-            None if !tried.is_empty() && backend.endpoints().next().is_some() => Err(FAILED.into()),
-            None => self.wait(backend.clone(), host, request, tried).await,
+            None => {
+                if let Some(last) = tried.last()
+                    && backend.endpoints().next().is_some()
+                {
+                    // All that there are have failed it.
+                    last.cores[self.client.core.index].ended(0);
+                    return Err(FAILED.into());
+                }
+                self.wait(backend.clone(), host, request, tried).await
+            }
         }
     }
 

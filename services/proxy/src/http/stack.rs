@@ -133,6 +133,7 @@ async fn pass(
     let asked = exchange.upgrade.as_ref();
     if let Err(refusal) = response::check(&mut response, asked) {
         place.backend().failed(&place.endpoint, client.core.pulse.now());
+        place.endpoint.counters().ended(0);
         return Err(refusal.into());
     }
     Ok(exchange.answer(rule, response, lease, place, note))
@@ -277,7 +278,10 @@ impl Exchange<'_> {
                     tried.clear();
                     request = again;
                 }
-                _ => return Err(describe(&failure).into()),
+                _ => {
+                    endpoint.counters().ended(0);
+                    return Err(describe(&failure).into());
+                }
             }
             Counters::add(&endpoint.counters().retries, 1);
         }

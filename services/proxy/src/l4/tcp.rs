@@ -3,6 +3,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -36,7 +37,12 @@ pub async fn open(core: &Rc<Core>, backend: &Rc<Backend>, entry: &Entry) -> io::
         let key = Key { hash, sticky: None, tried: &tried, now: core.pulse.now() };
         let Some(place) = backend.choose(&key, &mut || core.random()) else {
             let left = until.saturating_duration_since(Instant::now());
-            if !tried.is_empty() || left.is_zero() {
+            if let Some(tried) = tried.last() {
+                tried.cores[core.index].ended(0);
+                return Err(last);
+            }
+            if left.is_zero() {
+                state.turned_away.fetch_add(1, Relaxed);
                 return Err(last);
             }
             let _ = core.pulse.within(left, notified).await;
@@ -75,5 +81,5 @@ where
     drop(first);
     join(core, client, opening.stream, &opening.place).await;
     // A connection that was passed through counts as one answer.
-    opening.place.endpoint.counters().response(2, std::time::Duration::ZERO);
+    opening.place.endpoint.counters().ended(2);
 }

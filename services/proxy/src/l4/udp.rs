@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
@@ -116,7 +116,7 @@ async fn begin(
     let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 8], 0).into() };
     let socket = Rc::new(UdpSocket::bind(any).await?);
     socket.connect(address).await?;
-    place.endpoint.counters().response(2, Duration::ZERO);
+    place.endpoint.counters().ended(2);
     let used = Rc::new(Cell::new(core.pulse.now()));
     let place = Rc::new(place);
     let (from, back, at) = (socket.clone(), listener.clone(), place.clone());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gantry_api::proxy::v1::proxy_service_server::ProxyServiceServer;
 use gantry_boot::admin::Readiness;
 use gantry_boot::{Server, admin, connect_lazy, random_id};
 use gantry_identity::{Bundle, Role};
@@ -21,7 +22,9 @@ use crate::handover::Inheritance;
 use crate::http::{self, ClientLimits};
 use crate::metrics::{self, Sources};
 use crate::pages;
+use crate::public::Public;
 use crate::table::Table;
+use crate::traffic::Reporter;
 use crate::worker::Settings;
 
 const GRACE: Duration = Duration::from_secs(2);
@@ -70,6 +73,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let (tables, current) = watch::channel(Arc::new(Table::default()));
     let (connected, session) = watch::channel(Some("no tables from the scheduler yet".to_owned()));
     let registry = metrics::registry(sources(&engine, Some((current.clone(), session))));
+    let counters = engine.registry.clone();
     let engine = Arc::new(Mutex::new(engine));
     let control = Control {
         node: identity.name.clone(),
@@ -89,6 +93,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         control.listen_again(PORTS_FREE).await;
     }
     let server = bind(&config, &own, relieves).await?;
+    let server = server.serve(ProxyServiceServer::new(Public::new(engine.clone())));
     engine.lock().await.forget_inherited();
     tracing::info!(address = %server.address()?, node = identity.name, "proxy ready");
 
@@ -97,6 +102,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let pages = pages::routes(engine.clone());
     let names = control.names.clone();
     let over = stop.child_token();
+    let reporter =
+        Reporter::new(control.node.clone(), control.instance.clone(), control.channel.clone(), counters);
+    let reporting = tokio::spawn(reporter.run(over.clone()));
     let following = tokio::spawn(control.run(over.clone()));
     let serving_admin = admin::serve_with(config.admin, registry, readiness, pages, stop.clone());
     let (ended, patience) = tokio::select! {
@@ -112,6 +120,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     relay::drain(&engine, patience).await;
     over.cancel();
     let _ = following.await;
+    let _ = reporting.await;
     ended
 }
 

@@ -1,6 +1,7 @@
 //! What each node's proxy serves: names, ports, routes, addresses of services, and who answers.
 
 mod backends;
+mod everywhere;
 mod listeners;
 mod names;
 mod routes;
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use gantry_api::node::v1::{ServiceAddress, Table};
 use gantry_model::{NodeId, ServiceId, Snapshot, StackName, wire};
 
+pub use everywhere::{Everywhere, everywhere};
 pub use listeners::{HTTP_PORT, HTTPS_PORT};
 
 /// The table for the proxy on `node`: the published ports and the routes of the whole cluster, and of

@@ -1,4 +1,4 @@
-//! The connection of each proxy: tables down, acknowledgements up.
+//! The connection of each proxy: tables down, acknowledgements and traffic up.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use gantry_api::node::v1::routing_service_server::RoutingService;
 use gantry_api::node::v1::stream_tables_request::Message as FromProxy;
-use gantry_api::node::v1::{StillServing, StreamTablesRequest, StreamTablesResponse, Table};
+use gantry_api::node::v1::{
+    ReportTrafficRequest, ReportTrafficResponse, StillServing, StreamTablesRequest, StreamTablesResponse,
+    Table,
+};
 use gantry_boot::{caller, now};
 use gantry_model::{
     Change, Key, NodeId, Proxy, Record, ReplicaId, Severity, Snapshot, TableVersion, Timestamp, wire,
@@ -18,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::decide::{record_event, table};
 use crate::state::State;
+use crate::traffic::Traffic;
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// At most one table in this time.
@@ -30,12 +34,13 @@ const QUEUE: usize = 4;
 /// Serves proxies.
 pub struct Routing {
     state: State,
+    traffic: Traffic,
 }
 
 impl Routing {
-    /// Serves proxies from `state`.
-    pub fn new(state: State) -> Self {
-        Self { state }
+    /// Serves proxies from `state`, and keeps in `traffic` what they have seen.
+    pub fn new(state: State, traffic: Traffic) -> Self {
+        Self { state, traffic }
     }
 }
 
@@ -80,6 +85,14 @@ impl RoutingService for Routing {
             tracing::info!(%node, instance = hello.instance, "proxy disconnected");
         });
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn report_traffic(
+        &self,
+        request: Request<Streaming<ReportTrafficRequest>>,
+    ) -> Result<Response<ReportTrafficResponse>, Status> {
+        let node = caller(&request)?.name.clone();
+        super::traffic::listen(&self.state, &self.traffic, &node, request.into_inner()).await
     }
 }
 

@@ -273,3 +273,20 @@ fn routes_open_port_80_and_certificates_port_443() {
     let listener = &table_of(&world, "n1").listeners[0];
     assert!(listener.routed && listener.service == "other/site", "it gets what no route wants");
 }
+
+#[test]
+fn what_is_published_everywhere_is_what_the_tables_of_all_nodes_have_together() {
+    let world = World::new(NOW).node("n1").node("n2");
+    let world = world.service("shop/web", |web| web.replicas(2).port(8000).route("shop.test", "/"));
+    let world = running(world.service("blog/web", |web| web.replicas(2)));
+    let all = everywhere(&world.snapshot);
+    let mut addresses = BTreeSet::new();
+    for node in ["n1", "n2"] {
+        let table = table_of(&world, node);
+        assert_eq!(table.listeners, all.listeners);
+        assert_eq!(table.routes, all.routes);
+        addresses.extend(table.addresses.into_iter().map(|one| one.address));
+    }
+    assert!(!addresses.is_empty());
+    assert_eq!(addresses, all.addresses.into_iter().map(|one| one.address).collect());
+}
