@@ -38,7 +38,7 @@ pub async fn handle(client: &Rc<Client>, request: Request<Incoming>) -> Response
     let (parts, body) = request.into_parts();
     let mut note = client.core.log.as_ref().map(|log| {
         let line = note::line(client, &parts);
-        Box::new(Finished { log: log.clone(), line, started })
+        Box::new(Finished::new(log.clone(), line, started))
     });
     if let Some(refusal) = client.signals.refusal.take() {
         return note::own(client, note, answer::refuse_and_close(refusal));
@@ -319,7 +319,7 @@ impl Exchange<'_> {
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(stream) = lease.switched() {
                 self.client.signals.tunnel.set(true);
-                *self.client.upgrade.borrow_mut() = Some(Upgrade { stream, place });
+                *self.client.upgrade.borrow_mut() = Some(Upgrade { stream, place, finished: note.take() });
             }
             return Response::from_parts(parts, ResponseBody::Empty);
         }
