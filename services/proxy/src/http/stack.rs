@@ -86,6 +86,7 @@ async fn pass(
         upgrade: if parts.version == Version::HTTP_11 { headers::upgrade(&parts.headers) } else { None },
         grpc: is_grpc(&parts),
         coding: None,
+        compress: false,
         sticky: None,
         method: parts.method.clone(),
         from_http2: parts.version == Version::HTTP_2,
@@ -147,6 +148,8 @@ pub struct Exchange<'a> {
     upgrade: Option<HeaderValue>,
     grpc: bool,
     coding: Option<Coding>,
+    /// The answer may be made smaller, and how this client takes it.
+    compress: bool,
     /// The cookie to set, if the client is to stay with an endpoint that it did not have.
     pub(super) sticky: Option<String>,
     method: Method,
@@ -191,6 +194,7 @@ impl Exchange<'_> {
         }
         if filters.compress {
             self.coding = Coding::accepted(&parts.headers);
+            self.compress = true;
         }
         if filters.strip_prefix && !rule.path.is_empty() {
             self.path = parts.uri.path_and_query().cloned();
@@ -327,15 +331,16 @@ impl Exchange<'_> {
         let idle = place.backend().policy.idle_timeout;
         let download =
             Download::new(body, lease, place, core.pulse.clone(), idle, self.upload.take(), note.take());
-        if let Some(coding) = self.coding
-            && compress::is_worth_it(&self.method, parts.status, &parts.headers, size)
-        {
-            match Compressed::new(download, coding) {
-                Ok(smaller) => {
-                    compress::announce(&mut parts.headers, coding);
-                    return Response::from_parts(parts, ResponseBody::Compressed(Box::new(smaller)));
+        if self.compress && compress::is_worth_it(&self.method, parts.status, &parts.headers, size) {
+            compress::vary(&mut parts.headers);
+            if let Some(coding) = self.coding {
+                match Compressed::new(download, coding) {
+                    Ok(smaller) => {
+                        compress::announce(&mut parts.headers, coding);
+                        return Response::from_parts(parts, ResponseBody::Compressed(Box::new(smaller)));
+                    }
+                    Err(_) => return answer::refuse(FAILED),
                 }
-                Err(_) => return answer::refuse(FAILED),
             }
         }
         Response::from_parts(parts, ResponseBody::Endpoint(download))
