@@ -1,6 +1,7 @@
 //! What happens to a request, from top to bottom: check it, find its rule, filter, choose an endpoint,
 //! pass it on, try again where that is safe, check the answer, pass it back.
 
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::response;
 use super::rules::{self, Refusal};
 use super::target::{address, copy, host, host_name, is_grpc, strip_prefix};
 use crate::access::Finished;
-use crate::balance::{Backend, Counters, InFlight, State};
+use crate::balance::{Backend, Counters, Endpoint, InFlight, State};
 use crate::core::Served;
 use crate::plan::{Filters, Request as Asked, Rule};
 use crate::spec::UpstreamProtocol;
@@ -85,8 +86,8 @@ async fn pass(
         client,
         upgrade: if parts.version == Version::HTTP_11 { headers::upgrade(&parts.headers) } else { None },
         grpc: is_grpc(&parts),
-        coding: None,
         compress: false,
+        coding: None,
         sticky: None,
         method: parts.method.clone(),
         from_http2: parts.version == Version::HTTP_2,
@@ -147,9 +148,9 @@ pub struct Exchange<'a> {
     pub(super) client: &'a Rc<Client>,
     upgrade: Option<HeaderValue>,
     grpc: bool,
-    coding: Option<Coding>,
     /// The answer may be made smaller, and how this client takes it.
     compress: bool,
+    coding: Option<Coding>,
     /// The cookie to set, if the client is to stay with an endpoint that it did not have.
     pub(super) sticky: Option<String>,
     method: Method,
@@ -193,8 +194,8 @@ impl Exchange<'_> {
             return Err(Own::Close(refusal));
         }
         if filters.compress {
-            self.coding = Coding::accepted(&parts.headers);
             self.compress = true;
+            self.coding = Coding::accepted(&parts.headers);
         }
         if filters.strip_prefix && !rule.path.is_empty() {
             self.path = parts.uri.path_and_query().cloned();
@@ -255,7 +256,6 @@ impl Exchange<'_> {
             if let Some(refusal) = self.upload.as_ref().and_then(|upload| upload.failed.take()) {
                 return Err(Own::Close(refusal));
             }
-            let refused = matches!(failure, Failure::Connect(_));
             // A connection that had ended before anything was sent says nothing about the endpoint.
             if !matches!(failure, Failure::Unsent) {
                 backend.failed(&endpoint, core.pulse.now());
@@ -266,18 +266,23 @@ impl Exchange<'_> {
                 Failure::Broken(_) => spare,
                 Failure::Silent => None,
             };
-            let may = refused || matches!(failure, Failure::Unsent) || backend.may_retry(Instant::now());
+            let Some(again) = again else { return Err(describe(&failure).into()) };
+            let is_new = |one: &Rc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, &one.state));
+            let free = matches!(failure, Failure::Connect(_) | Failure::Unsent);
             self.retries += 1;
-            match again {
-                Some(again) if may && (self.retries as usize) < MAX_TRIES => request = again,
+            if (self.retries as usize) < MAX_TRIES
+                && backend.endpoints().any(is_new)
+                && (free || backend.may_retry(Instant::now()))
+            {
+                request = again;
+            } else if is_refused(&failure) && Instant::now() < refused_until {
                 // Nobody took the connection. A service that restarts does not for a moment.
-                Some(again) if refused && Instant::now() < refused_until => {
-                    let waiting = pin!(tokio::time::sleep(REFUSED_PAUSE));
-                    waiting.await;
-                    tried.clear();
-                    request = again;
-                }
-                _ => return Err(describe(&failure).into()),
+                let waiting = pin!(tokio::time::sleep(REFUSED_PAUSE));
+                waiting.await;
+                tried.clear();
+                request = again;
+            } else {
+                return Err(describe(&failure).into());
             }
             Counters::add(&endpoint.counters().retries, 1);
         }
@@ -345,6 +350,11 @@ impl Exchange<'_> {
         }
         Response::from_parts(parts, ResponseBody::Endpoint(download))
     }
+}
+
+/// Whether nobody listens where the endpoint should be.
+fn is_refused(failure: &Failure) -> bool {
+    matches!(failure, Failure::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn describe(failure: &Failure) -> Refusal {
