@@ -99,9 +99,10 @@ pub async fn send(
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), (Failure, Option<Request<RequestBody>>)> {
     let endpoint = &place.endpoint;
+    // A connection that says for whom it is, is for nobody else.
+    let reusable = place.backend().policy.send_proxy_protocol == 0;
     match wire {
         Wire::Http1 => {
-            let reusable = place.backend().policy.send_proxy_protocol == 0;
             let idle = if reusable { endpoint.connections.take() } else { None };
             let mut single = match idle {
                 Some(single) => single,
@@ -121,7 +122,8 @@ pub async fn send(
             Ok((response, Lease { endpoint: endpoint.clone(), connection, switched }))
         }
         Wire::Http2 => {
-            let shared = match endpoint.connections.take_shared() {
+            let known = if reusable { endpoint.connections.take_shared() } else { None };
+            let shared = match known {
                 Some(shared) => shared,
                 None => match shared(pulse, place, clients).await {
                     Ok(shared) => shared,
@@ -194,6 +196,8 @@ async fn shared(
         let _ = connection.await;
     });
     let shared = Rc::new(Shared { sender, streams: Cell::new(0) });
-    place.endpoint.connections.shared.borrow_mut().push(shared.clone());
+    if place.backend().policy.send_proxy_protocol == 0 {
+        place.endpoint.connections.shared.borrow_mut().push(shared.clone());
+    }
     Ok(shared)
 }
