@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderValue, Method, StatusCode, Version};
 
@@ -100,32 +100,85 @@ impl AccessLog {
 
 /// A request whose answer is still on its way.
 pub struct Finished {
-    /// The log.
-    pub log: AccessLog,
+    log: AccessLog,
     /// What is known already.
     pub line: Line,
-    /// When it began.
-    pub started: std::time::Instant,
+    started: Instant,
+    written: bool,
 }
 
 impl Finished {
+    /// A request that has just come.
+    pub fn new(log: AccessLog, line: Line, started: Instant) -> Self {
+        Self { log, line, started, written: false }
+    }
+
     /// The answer is through, with so many bytes.
     pub fn write(mut self: Box<Self>, bytes: u64) {
         self.line.bytes = bytes;
+        self.out();
+    }
+
+    fn out(&mut self) {
+        self.written = true;
         self.line.took = self.started.elapsed();
-        self.log.write(self.line);
+        self.log.write(std::mem::replace(&mut self.line, Line::nothing()));
+    }
+}
+
+impl Drop for Finished {
+    /// Whoever asked has left before the answer: nginx has a status for that.
+    fn drop(&mut self) {
+        if self.written {
+            return;
+        }
+        if self.line.backend.is_empty() {
+            self.line.status = StatusCode::from_u16(499).unwrap_or_default();
+            "the client has left".clone_into(&mut self.line.reason);
+        }
+        self.out();
+    }
+}
+
+impl Line {
+    /// Costs nothing.
+    fn nothing() -> Self {
+        Self {
+            at: SystemTime::UNIX_EPOCH,
+            client: Ipv4Addr::UNSPECIFIED.into(),
+            method: Method::GET,
+            target: String::new(),
+            version: Version::HTTP_11,
+            host: String::new(),
+            status: StatusCode::OK,
+            bytes: 0,
+            took: Duration::ZERO,
+            backend: String::new(),
+            endpoint: String::new(),
+            retries: 0,
+            request_id: None,
+            referer: None,
+            agent: None,
+            reason: String::new(),
+        }
     }
 }
 
 fn write_all(lines: &Receiver<Line>, mut out: impl Write, format: Format) {
+    let mut flushed = Instant::now();
     loop {
+        // Also while there is always another line: people look at the end of the file.
+        if flushed.elapsed() >= FLUSH_EVERY {
+            drop(out.flush());
+            flushed = Instant::now();
+        }
         match lines.recv_timeout(FLUSH_EVERY) {
             Ok(line) => {
                 if let Err(error) = out.write_all(render(&line, format).as_bytes()) {
                     tracing::warn!(%error, "cannot write the access log");
                 }
             }
-            Err(RecvTimeoutError::Timeout) => drop(out.flush()),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 drop(out.flush());
                 return;

@@ -19,7 +19,7 @@ mod sticky;
 mod target;
 mod tunnel;
 
-pub use body::{RequestBody, ResponseBody};
+pub use body::{Progress, RequestBody, ResponseBody};
 pub use client::{Client, Entry};
 pub use guard::ClientLimits;
 pub use head::HeadLimits;

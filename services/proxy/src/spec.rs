@@ -29,6 +29,16 @@ pub struct Spec {
     pub certificates: Vec<Certificate>,
 }
 
+impl Spec {
+    /// The endpoints of all backends.
+    pub fn endpoints_mut(&mut self) -> impl Iterator<Item = &mut Endpoint> {
+        self.backends
+            .values_mut()
+            .flat_map(|backend| &mut backend.groups)
+            .flat_map(|group| &mut group.endpoints)
+    }
+}
+
 /// Where requests go: a backend, and the port of its endpoints.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target {

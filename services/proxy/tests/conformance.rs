@@ -3,7 +3,9 @@
 //! RFC 9112, RFC 9113); whatever is refused has a status and ends the connection.
 
 #![allow(missing_docs)]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+// What is done a few times may be written in the shortest way.
+#![allow(clippy::format_collect, clippy::naive_bytecount, clippy::needless_for_each)]
 
 mod support;
 

@@ -41,7 +41,16 @@ impl Backend {
             let endpoint = group.pick(self.policy.balance, key, self.policy.slow_start, random)?;
             return InFlight::new(self, endpoint);
         }
-        // Somebody is not to be had: choose among the rest, also of other groups. Better one that was
+        // Somebody may not be to be had. The group is asked as always first, so that shares stay exact.
+        for _ in 0..group.endpoints.len() {
+            let endpoint = group.pick(self.policy.balance, key, self.policy.slow_start, random)?;
+            if Self::is_free(endpoint, key, now)
+                && let Some(taken) = InFlight::new(self, endpoint)
+            {
+                return Some(taken);
+            }
+        }
+        // Then choose among the rest, also of other groups. Better one that was
         // left out than none.
         for strict in [true, false] {
             let fits = |endpoint: &&Rc<Endpoint>| {

@@ -376,6 +376,10 @@ impl Reader<'_> {
                 "tls needs the authority's certificate as ca, or insecure = true to trust everybody",
             );
         }
+        if read.ca.is_some() && read.insecure {
+            self.mistakes
+                .add(&table.span(), "ca says whom to trust, and insecure to trust everybody: use one");
+        }
         let mut pem = |path: &Option<Spanned<PathBuf>>| match path {
             None => Some(String::new()),
             Some(path) => self.load(path),

@@ -52,6 +52,14 @@ impl RequestBody {
         let progress = progress.insert(Rc::default()).clone();
         Self::Client(Upload { incoming, left: limit, progress })
     }
+
+    /// How it goes; `None` where nothing comes.
+    pub fn progress(&self) -> Option<Rc<Progress>> {
+        match self {
+            Self::Empty => None,
+            Self::Client(upload) => Some(upload.progress.clone()),
+        }
+    }
 }
 
 impl Body for RequestBody {

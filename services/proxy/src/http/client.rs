@@ -9,6 +9,7 @@ use http::HeaderValue;
 use tokio::sync::oneshot;
 
 use super::guard::Signals;
+use crate::access::Finished;
 use crate::balance::InFlight;
 use crate::core::{Core, Served};
 use crate::plan::Place;
@@ -56,6 +57,8 @@ pub struct Upgrade {
     pub stream: oneshot::Receiver<Switched>,
     /// The place that it holds.
     pub place: InFlight,
+    /// The line of it in the log.
+    pub finished: Option<Box<Finished>>,
 }
 
 impl Client {

@@ -17,6 +17,15 @@ const BROTLI_LEVEL: u32 = 4;
 const BROTLI_WINDOW: u32 = 19;
 const ZSTD_LEVEL: i32 = 3;
 
+/// Types that are text, though their names do not say so.
+const TEXTS: [&str; 5] = [
+    "application/json",
+    "application/javascript",
+    "application/xml",
+    "application/wasm",
+    "application/manifest+json",
+];
+
 /// A way to make a body smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
@@ -50,7 +59,9 @@ impl Coding {
                     "gzip" | "x-gzip" => Self::Gzip,
                     _ => continue,
                 };
-                let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
+                let quality = parts
+                    .find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+                    .map_or(1000, thousandths);
                 let rank = |coding: Self| match coding {
                     Self::Zstd => 2,
                     Self::Brotli => 1,
@@ -75,23 +86,21 @@ fn thousandths(quality: &str) -> u16 {
 pub fn is_worth_it(method: &Method, status: StatusCode, headers: &HeaderMap, size: Option<u64>) -> bool {
     let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|kind| {
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.starts_with("text/") && kind != "text/event-stream"
-            || kind.ends_with("+json")
-            || kind.ends_with("+xml")
-            || matches!(
-                kind,
-                "application/json"
-                    | "application/javascript"
-                    | "application/xml"
-                    | "application/wasm"
-                    | "image/svg+xml"
-                    | "application/manifest+json"
-            )
+        let begins =
+            |with: &str| kind.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+        let ends = |with: &str| {
+            let from = kind.len().checked_sub(with.len());
+            from.and_then(|from| kind.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(with))
+        };
+        begins("text/") && !kind.eq_ignore_ascii_case("text/event-stream")
+            || ends("+json")
+            || ends("+xml")
+            || TEXTS.iter().any(|text| kind.eq_ignore_ascii_case(text))
     });
-    let fixed = headers
-        .get(header::CACHE_CONTROL)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.contains("no-transform"));
+    let fixed = headers.get_all(header::CACHE_CONTROL).iter().any(|value| {
+        let mut directives = value.as_bytes().split(|byte| *byte == b',');
+        directives.any(|one| one.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+    });
     text && !fixed
         && method != Method::HEAD
         && status != StatusCode::PARTIAL_CONTENT
@@ -102,12 +111,22 @@ pub fn is_worth_it(method: &Method, status: StatusCode, headers: &HeaderMap, siz
         && size.is_none_or(|size| size >= MIN)
 }
 
+/// Tells caches that the answer depends on what the client takes; also of one that is not compressed.
+pub fn vary(headers: &mut HeaderMap) {
+    let known = headers.get_all(header::VARY).iter().any(|value| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
+    });
+    if !known {
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+}
+
 /// Says in the headers what is done to the body: its length is not known any more, and its tag is weak.
 pub fn announce(headers: &mut HeaderMap, coding: Coding) {
     headers.remove(header::CONTENT_LENGTH);
     headers.remove(header::ACCEPT_RANGES);
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
-    headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     if let Some(tag) = headers.get(header::ETAG)
         && !tag.as_bytes().starts_with(b"W/")
         && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat())

@@ -33,18 +33,16 @@ pub fn own(
 pub fn line(client: &Client, parts: &request::Parts) -> Line {
     let text = |name| parts.headers.get(name).cloned();
     let peer: SocketAddr = client.entry.peer;
+    // HTTP/2 names it beside the path.
+    let field = || parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = parts.uri.authority().map(http::uri::Authority::as_str).or_else(field);
     Line {
         at: SystemTime::now(),
         client: peer.ip().to_canonical(),
         method: parts.method.clone(),
-        target: parts.uri.to_string(),
+        target: parts.uri.path_and_query().map_or_else(|| parts.uri.to_string(), ToString::to_string),
         version: parts.version,
-        host: parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok())
-            .unwrap_or_default()
-            .to_owned(),
+        host: host.unwrap_or_default().to_owned(),
         status: StatusCode::OK,
         bytes: 0,
         took: Duration::ZERO,

@@ -107,13 +107,13 @@ impl Exchange<'_> {
         if backend.policy.balance != Balance::Hash {
             return 0;
         }
-        match &backend.policy.hash_on {
-            HashOn::Source => hash_of(self.client.address.as_bytes()),
-            HashOn::Header(name) => request.headers().get(name).map_or(0, |value| hash_of(value.as_bytes())),
-            HashOn::Cookie(name) => {
-                sticky::find(request.headers(), name).map_or(0, |value| hash_of(value.as_bytes()))
-            }
-        }
+        let found = match &backend.policy.hash_on {
+            HashOn::Source => Some(self.client.address.as_bytes()),
+            HashOn::Header(name) => request.headers().get(name).map(HeaderValue::as_bytes),
+            HashOn::Cookie(name) => sticky::find(request.headers(), name).map(str::as_bytes),
+        };
+        // Those that have none are not all one client.
+        found.map_or_else(|| self.client.core.random(), hash_of)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happens to a request, from top to bottom: check it, find its rule, filter, choose an endpoint,
 //! pass it on, try again where that is safe, check the answer, pass it back.
 
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::response;
 use super::rules::{self, Refusal};
 use super::target::{address, copy, host, host_name, is_grpc, strip_prefix};
 use crate::access::Finished;
-use crate::balance::{Backend, Counters, InFlight, State};
+use crate::balance::{Backend, Counters, Endpoint, InFlight, State};
 use crate::core::Served;
 use crate::plan::{Filters, Request as Asked, Rule};
 use crate::spec::UpstreamProtocol;
@@ -38,7 +39,7 @@ pub async fn handle(client: &Rc<Client>, request: Request<Incoming>) -> Response
     let (parts, body) = request.into_parts();
     let mut note = client.core.log.as_ref().map(|log| {
         let line = note::line(client, &parts);
-        Box::new(Finished { log: log.clone(), line, started })
+        Box::new(Finished::new(log.clone(), line, started))
     });
     if let Some(refusal) = client.signals.refusal.take() {
         return note::own(client, note, answer::refuse_and_close(refusal));
@@ -89,6 +90,7 @@ async fn pass(
         client,
         upgrade: if upgrade { headers::upgrade(&parts.headers) } else { None },
         grpc: is_grpc(&parts),
+        compress: false,
         coding: None,
         sticky: None,
         method: parts.method.clone(),
@@ -151,6 +153,8 @@ pub struct Exchange<'a> {
     pub(super) client: &'a Rc<Client>,
     upgrade: Option<HeaderValue>,
     grpc: bool,
+    /// The answer may be made smaller, and how this client takes it.
+    compress: bool,
     coding: Option<Coding>,
     /// The cookie to set, if the client is to stay with an endpoint that it did not have.
     pub(super) sticky: Option<String>,
@@ -195,6 +199,7 @@ impl Exchange<'_> {
             return Err(Own::Close(refusal));
         }
         if filters.compress {
+            self.compress = true;
             self.coding = Coding::accepted(&parts.headers);
         }
         if filters.strip_prefix && !rule.path.is_empty() {
@@ -256,7 +261,6 @@ impl Exchange<'_> {
             if let Some(refusal) = self.upload.as_ref().and_then(|upload| upload.failed.take()) {
                 return Err(Own::Close(refusal));
             }
-            let refused = matches!(failure, Failure::Connect(_));
             // A connection that had ended before anything was sent says nothing about the endpoint.
             if !matches!(failure, Failure::Unsent) {
                 backend.failed(&endpoint, core.pulse.now());
@@ -267,21 +271,27 @@ impl Exchange<'_> {
                 Failure::Broken(_) => spare,
                 Failure::Silent => None,
             };
-            let may = refused || matches!(failure, Failure::Unsent) || backend.may_retry(Instant::now());
+            let Some(again) = again else {
+                endpoint.counters().ended(0);
+                return Err(describe(&failure).into());
+            };
+            let is_new = |one: &Rc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, &one.state));
+            let free = matches!(failure, Failure::Connect(_) | Failure::Unsent);
             self.retries += 1;
-            match again {
-                Some(again) if may && (self.retries as usize) < MAX_TRIES => request = again,
+            if (self.retries as usize) < MAX_TRIES
+                && backend.endpoints().any(is_new)
+                && (free || backend.may_retry(Instant::now()))
+            {
+                request = again;
+            } else if is_refused(&failure) && Instant::now() < refused_until {
                 // Nobody took the connection. A service that restarts does not for a moment.
-                Some(again) if refused && Instant::now() < refused_until => {
-                    let waiting = pin!(tokio::time::sleep(REFUSED_PAUSE));
-                    waiting.await;
-                    tried.clear();
-                    request = again;
-                }
-                _ => {
-                    endpoint.counters().ended(0);
-                    return Err(describe(&failure).into());
-                }
+                let waiting = pin!(tokio::time::sleep(REFUSED_PAUSE));
+                waiting.await;
+                tried.clear();
+                request = again;
+            } else {
+                endpoint.counters().ended(0);
+                return Err(describe(&failure).into());
             }
             Counters::add(&endpoint.counters().retries, 1);
         }
@@ -327,7 +337,7 @@ impl Exchange<'_> {
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(stream) = lease.switched() {
                 self.client.signals.tunnel.set(true);
-                *self.client.upgrade.borrow_mut() = Some(Upgrade { stream, place });
+                *self.client.upgrade.borrow_mut() = Some(Upgrade { stream, place, finished: note.take() });
             }
             return Response::from_parts(parts, ResponseBody::Empty);
         }
@@ -335,19 +345,25 @@ impl Exchange<'_> {
         let idle = place.backend().policy.idle_timeout;
         let download =
             Download::new(body, lease, place, core.pulse.clone(), idle, self.upload.take(), note.take());
-        if let Some(coding) = self.coding
-            && compress::is_worth_it(&self.method, parts.status, &parts.headers, size)
-        {
-            match Compressed::new(download, coding) {
-                Ok(smaller) => {
-                    compress::announce(&mut parts.headers, coding);
-                    return Response::from_parts(parts, ResponseBody::Compressed(Box::new(smaller)));
+        if self.compress && compress::is_worth_it(&self.method, parts.status, &parts.headers, size) {
+            compress::vary(&mut parts.headers);
+            if let Some(coding) = self.coding {
+                match Compressed::new(download, coding) {
+                    Ok(smaller) => {
+                        compress::announce(&mut parts.headers, coding);
+                        return Response::from_parts(parts, ResponseBody::Compressed(Box::new(smaller)));
+                    }
+                    Err(_) => return answer::refuse(FAILED),
                 }
-                Err(_) => return answer::refuse(FAILED),
             }
         }
         Response::from_parts(parts, ResponseBody::Endpoint(download))
     }
+}
+
+/// Whether nobody listens where the endpoint should be.
+fn is_refused(failure: &Failure) -> bool {
+    matches!(failure, Failure::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn describe(failure: &Failure) -> Refusal {

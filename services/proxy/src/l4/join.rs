@@ -67,8 +67,8 @@ impl Pipe {
     }
 }
 
-/// Joins a client and an endpoint.
-pub async fn join<C, E>(core: &Rc<Core>, mut client: C, mut endpoint: E, place: &InFlight)
+/// Joins a client and an endpoint, and answers how many bytes the client was sent.
+pub async fn join<C, E>(core: &Rc<Core>, mut client: C, mut endpoint: E, place: &InFlight) -> u64
 where
     C: AsyncRead + AsyncWrite + Unpin,
     E: AsyncRead + AsyncWrite + Unpin,
@@ -98,4 +98,5 @@ where
     let counters = place.endpoint.counters();
     Counters::add(&counters.bytes_in, up.count);
     Counters::add(&counters.bytes_out, down.count);
+    down.count
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
@@ -76,19 +76,20 @@ pub async fn serve(core: Rc<Core>, place: Place, socket: UdpSocket) {
                 (session.socket.clone(), session.place.clone())
             })
         });
-        let (to, at) = match known.flatten() {
-            Some(known) => known,
-            None => {
-                sessions.borrow_mut().remove(&client);
-                if sessions.borrow().len() >= MAX_SESSIONS {
-                    continue;
-                }
-                let Some(backend) = backend(&core, place) else { continue };
-                let Ok(session) = begin(&core, &backend, &socket, client, &packet).await else { continue };
-                let known = (session.socket.clone(), session.place.clone());
-                sessions.borrow_mut().insert(client, session);
-                known
+        let Some((to, at)) = known.flatten() else {
+            sessions.borrow_mut().remove(&client);
+            if sessions.borrow().len() >= MAX_SESSIONS {
+                continue;
             }
+            let Some(backend) = backend(&core, place) else { continue };
+            // Nothing can be sent before the socket is seen to be writable, and meanwhile others use
+            // the buffer.
+            let first = packet.borrow()[..size].to_vec();
+            let Ok(session) = begin(&core, &backend, &socket, client, &packet).await else { continue };
+            Counters::add(&session.place.endpoint.counters().bytes_in, size as u64);
+            let _ = session.socket.send(&first).await;
+            sessions.borrow_mut().insert(client, session);
+            continue;
         };
         Counters::add(&at.endpoint.counters().bytes_in, size as u64);
         // A full queue loses packets: that is what UDP does.

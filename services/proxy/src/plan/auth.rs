@@ -65,10 +65,10 @@ impl Users {
     }
 
     fn check(&self, name: &str, password: &str) -> bool {
-        // An unknown name takes as long as a known one.
-        const NOBODY: &str = "$2y$05$abcdefghijklmnopqrstuuGZ1Yn8iWDBsPpmVVJMq7cTZcbLkXjXm";
         let hash = self.hashes.get(name);
-        let right = bcrypt::verify(password, hash.map_or(NOBODY, String::as_str)).unwrap_or(false);
+        // An unknown name takes as long as a known one.
+        let Some(checked) = hash.or_else(|| self.hashes.values().next()) else { return false };
+        let right = bcrypt::verify(password, checked).unwrap_or(false);
         right && hash.is_some()
     }
 }

@@ -121,7 +121,11 @@ async fn follow(file: &Path, mut current: Settings, engine: &Arc<Mutex<Engine>>)
         let path = file.to_owned();
         let read = tokio::task::spawn_blocking(move || file::read(&path)).await;
         match read {
-            Ok(Ok(next)) => {
+            Ok(Ok(mut next)) => {
+                // Those that are known stay what they are; others have just come.
+                for endpoint in next.spec.endpoints_mut() {
+                    endpoint.ready_for = Duration::ZERO;
+                }
                 problems = engine.lock().await.apply(next.spec.clone(), HashMap::new()).await;
                 for problem in &problems {
                     tracing::error!(problem, "cannot use part of the changed file");

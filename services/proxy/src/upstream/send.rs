@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{Shared, Single, Switched, connect};
 use crate::balance::{Endpoint, InFlight};
-use crate::http::RequestBody;
+use crate::http::{Progress, RequestBody};
 use crate::local::Local;
 use crate::pulse::Pulse;
 
@@ -99,9 +99,10 @@ pub async fn send(
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), (Failure, Option<Request<RequestBody>>)> {
     let endpoint = &place.endpoint;
+    // A connection that says for whom it is, is for nobody else.
+    let reusable = place.backend().policy.send_proxy_protocol == 0;
     match wire {
         Wire::Http1 => {
-            let reusable = place.backend().policy.send_proxy_protocol == 0;
             let idle = if reusable { endpoint.connections.take() } else { None };
             let mut single = match idle {
                 Some(single) => single,
@@ -115,13 +116,15 @@ pub async fn send(
                 single.switched.set(Some(sender));
                 receiver
             });
+            let upload = request.body().progress();
             let sending = pin!(single.sender.try_send_request(request));
-            let response = outcome(pulse.within(response_timeout, sending).await)?;
+            let response = outcome(answer(pulse, response_timeout, sending, upload).await)?;
             let connection = Held::Single(Some(single), reusable);
             Ok((response, Lease { endpoint: endpoint.clone(), connection, switched }))
         }
         Wire::Http2 => {
-            let shared = match endpoint.connections.take_shared() {
+            let known = if reusable { endpoint.connections.take_shared() } else { None };
+            let shared = match known {
                 Some(shared) => shared,
                 None => match shared(pulse, place, clients).await {
                     Ok(shared) => shared,
@@ -132,14 +135,32 @@ pub async fn send(
             let connection = Held::Shared(shared.clone());
             let lease = Lease { endpoint: endpoint.clone(), connection, switched: None };
             let mut sender = shared.sender.clone();
+            let upload = request.body().progress();
             let sending = pin!(sender.try_send_request(request));
-            let response = outcome(pulse.within(response_timeout, sending).await)?;
+            let response = outcome(answer(pulse, response_timeout, sending, upload).await)?;
             Ok((response, lease))
         }
     }
 }
 
 type Tried = Result<Response<Incoming>, hyper::client::conn::TrySendError<Request<RequestBody>>>;
+
+/// Waits for an answer, as long as that may take after the client's last byte.
+async fn answer(
+    pulse: &Rc<Pulse>,
+    limit: Duration,
+    mut sending: Pin<&mut impl Future<Output = Tried>>,
+    upload: Option<Rc<Progress>>,
+) -> Option<Tried> {
+    let count = || upload.as_ref().map(|upload| upload.count.get());
+    loop {
+        let before = count();
+        let tried = pulse.within(limit, sending.as_mut()).await;
+        if tried.is_some() || before == count() {
+            return tried;
+        }
+    }
+}
 
 fn outcome(tried: Option<Tried>) -> Result<Response<Incoming>, (Failure, Option<Request<RequestBody>>)> {
     match tried {
@@ -194,6 +215,8 @@ async fn shared(
         let _ = connection.await;
     });
     let shared = Rc::new(Shared { sender, streams: Cell::new(0) });
-    place.endpoint.connections.shared.borrow_mut().push(shared.clone());
+    if place.backend().policy.send_proxy_protocol == 0 {
+        place.endpoint.connections.shared.borrow_mut().push(shared.clone());
+    }
     Ok(shared)
 }

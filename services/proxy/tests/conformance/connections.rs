@@ -2,7 +2,7 @@
 
 use std::net::Shutdown;
 
-use crate::support::proxy::reset;
+use crate::support::process::reset;
 use crate::support::{Answer, Fixture, get, passed};
 
 #[test]

@@ -26,6 +26,32 @@ impl Reply {
         self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
     }
 
+    /// The one value of a header; empty if there is none.
+    pub fn one(&self, name: &str) -> &str {
+        let all = self.all(name);
+        assert!(all.len() < 2, "{name}: {all:?}");
+        all.first().copied().unwrap_or_default()
+    }
+
+    /// The body without chunk sizes.
+    pub fn bytes(&self) -> Vec<u8> {
+        if self.all("transfer-encoding").is_empty() {
+            return self.body.clone();
+        }
+        let (mut rest, mut bytes) = (self.body.as_slice(), Vec::new());
+        while let Some(line) = rest.windows(2).position(|pair| pair == b"\r\n") {
+            let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+            bytes.extend_from_slice(&rest[line + 2..line + 2 + size]);
+            rest = &rest[line + 2 + size + 2..];
+        }
+        bytes
+    }
+
+    /// The same as text.
+    pub fn content(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -41,7 +67,11 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// On a connection that is there.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
@@ -56,6 +86,28 @@ impl Client {
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Asks, and waits for the answer.
+    pub fn get(&mut self, path: &str, fields: &str) -> Reply {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
+        self.reply().expect("an answer")
+    }
+
+    /// What the first chunk of a body holds, of an answer that need not end.
+    pub fn first_chunk(&mut self) -> Vec<u8> {
+        let (head, _, _) = self.head().expect("an answer");
+        self.bytes.drain(..head);
+        loop {
+            if let Some(line) = self.bytes.windows(2).position(|pair| pair == b"\r\n") {
+                let size = std::str::from_utf8(&self.bytes[..line]).unwrap();
+                let (from, to) = (line + 2, line + 2 + usize::from_str_radix(size, 16).unwrap());
+                if self.bytes.len() >= to {
+                    return self.bytes[from..to].to_vec();
+                }
+            }
+            assert!(self.more(), "a chunk is missing");
+        }
     }
 
     /// Reads the next answer; `None` if the connection ends before one.

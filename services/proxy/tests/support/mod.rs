@@ -1,18 +1,21 @@
 //! A proxy of its own for each test, between a client that sends what no client should and an upstream
 //! that keeps what reached it.
 
-#![allow(dead_code, reason = "each test binary uses a part of this")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of this")]
 
 pub mod client;
 pub mod frames;
+pub mod process;
 pub mod proxy;
 pub mod strict;
+pub mod tls;
 pub mod upstream;
 
 use std::time::{Duration, Instant};
 
+pub use process::{LISTEN, Process, Refusing, backend};
 pub use proxy::Fixture;
-pub use upstream::Answer;
+pub use upstream::{Answer, Gate, Upstream};
 
 /// How long anything may take that should take no time at all. Generous: the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(20);

@@ -1,11 +1,11 @@
-//! The proxy's process, with what it must not lose: descriptors and memory.
+//! A proxy for hostile input, with what it must not lose: descriptors and memory.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command};
+use std::net::SocketAddr;
 
 use super::client::Client;
 use super::eventually;
+use super::process::Process;
 use super::upstream::Upstream;
 
 /// How much a test may make the proxy grow.
@@ -17,8 +17,7 @@ const SLACK: usize = 5;
 pub struct Fixture {
     pub address: SocketAddr,
     pub upstream: Upstream,
-    process: Child,
-    folder: tempfile::TempDir,
+    process: Process,
     descriptors: usize,
     memory: u64,
 }
@@ -32,9 +31,18 @@ impl Fixture {
     /// With more in the file's `[limits]`.
     pub fn with(limits: &str) -> Self {
         let upstream = Upstream::start();
-        let folder = tempfile::tempdir().unwrap();
-        let (process, address) = start(&folder, &upstream, limits);
-        let mut fixture = Self { address, upstream, process, folder, descriptors: 0, memory: 0 };
+        // Failures are the tests' own: no endpoint is left out for them.
+        let process = Process::start_in(
+            tempfile::tempdir().unwrap(),
+            &format!(
+                "workers = 2\n[limits]\n{limits}\n[[listen]]\nport = @a\naddress = \"127.0.0.1\"\nprotocol = \
+                 \"http\"\nbackend = \"web\"\n[backend.web]\nendpoints = [\"{}\"]\nprotocol = \
+                 \"http1\"\neject_after = 0\n",
+                upstream.address
+            ),
+        );
+        let address = process.at('a');
+        let mut fixture = Self { address, upstream, process, descriptors: 0, memory: 0 };
         // What is allocated once and kept is not growth: one round first.
         assert_eq!(fixture.ask("/first"), "GET /first");
         fixture.upstream.take();
@@ -53,7 +61,7 @@ impl Fixture {
         let mut client = self.client();
         client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
         let (reply, rest) = client.only_reply();
-        let reply = reply.unwrap_or_else(|| panic!("no answer: {}", self.output()));
+        let reply = reply.unwrap_or_else(|| panic!("no answer: {}", self.process.output()));
         assert!(rest.is_empty() && reply.status == 200, "{}: {}", reply.status, reply.text());
         reply.text()
     }
@@ -71,7 +79,7 @@ impl Fixture {
         // The allocator gives pages back a moment after they were freed.
         let fine = eventually(|| self.memory() <= self.memory + MAX_GROWTH_KB);
         assert!(fine, "{} KB, and {} at first", self.memory(), self.memory);
-        assert!(self.process.try_wait().unwrap().is_none(), "{}", self.output());
+        assert!(self.process.is_running(), "{}", self.process.output());
     }
 
     /// Waits until nothing more reaches the upstream of what was sent and given up, and forgets what did.
@@ -93,61 +101,10 @@ impl Fixture {
     fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
     }
-
-    fn output(&self) -> String {
-        fs::read_to_string(self.folder.path().join("output")).unwrap_or_default()
-    }
 }
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the proxy said:\n{}", self.output());
-        }
         self.upstream.stop();
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
-}
-
-/// Starts a proxy. Another test may take the port that was free a moment ago: then again, with another.
-fn start(folder: &tempfile::TempDir, upstream: &Upstream, limits: &str) -> (Child, SocketAddr) {
-    let (file, output) = (folder.path().join("proxy.toml"), folder.path().join("output"));
-    for _ in 0..5 {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (port, upstream) = (free.port(), upstream.address);
-        // Failures are the tests' own: no endpoint is left out for them.
-        let text = format!(
-            "workers = 2\n[limits]\n{limits}\n[[listen]]\nport = {port}\naddress = \"127.0.0.1\"\nprotocol = \
-             \"http\"\nbackend = \"web\"\n[backend.web]\nendpoints = [\"{upstream}\"]\nprotocol = \
-             \"http1\"\neject_after = 0\n"
-        );
-        fs::write(&file, text).unwrap();
-        let out = fs::File::create(&output).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_gantry-proxy"))
-            .arg("--config")
-            .arg(&file)
-            .stdout(out.try_clone().unwrap())
-            .stderr(out)
-            .spawn()
-            .unwrap();
-        let mut ended = false;
-        let up = eventually(|| {
-            ended = process.try_wait().unwrap().is_some();
-            let says = fs::read_to_string(&output).unwrap_or_default();
-            ended || (says.contains("ready") && TcpStream::connect(free).is_ok())
-        });
-        if up && !ended {
-            return (process, free);
-        }
-        let _ = process.kill();
-        let _ = process.wait();
-    }
-    panic!("the proxy does not start: {}", fs::read_to_string(&output).unwrap_or_default());
-}
-
-/// Ends a connection with a reset.
-pub fn reset(stream: TcpStream) {
-    let socket = socket2::Socket::from(stream);
-    let _ = socket.set_linger(Some(std::time::Duration::ZERO));
 }

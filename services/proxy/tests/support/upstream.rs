@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use super::eventually;
 use super::strict::{self, Request};
@@ -20,6 +20,31 @@ pub enum Answer {
     Reset,
     /// Nothing, for as long as the connection lives.
     Silence,
+    /// The usual, once the gate is open.
+    Held(Gate),
+}
+
+/// Holds answers back.
+#[derive(Debug, Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    /// Lets all through, from now on.
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn opened() -> Self {
+        let gate = Self::default();
+        gate.open();
+        gate
+    }
+
+    fn pass(&self) {
+        let (open, opened) = &*self.0;
+        drop(opened.wait_while(open.lock().unwrap(), |open| !*open).unwrap());
+    }
 }
 
 #[derive(Default)]
@@ -42,7 +67,11 @@ pub struct Upstream {
 
 impl Upstream {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// One that takes the connections of `listener`.
+    pub fn on(listener: TcpListener) -> Self {
         let upstream =
             Self { address: listener.local_addr().unwrap(), state: Arc::default(), stopped: Arc::default() };
         let (state, stopped) = (upstream.state.clone(), upstream.stopped.clone());
@@ -60,7 +89,7 @@ impl Upstream {
                     // The socket ends only when nobody holds it any more.
                     state.lock().unwrap().connections.retain(|(known, _)| *known != peer);
                     if reset {
-                        super::proxy::reset(stream);
+                        super::process::reset(stream);
                     }
                 });
             }
@@ -73,9 +102,24 @@ impl Upstream {
         self.state.lock().unwrap().answers.push_back(answer);
     }
 
+    /// The next requests are answered as always.
+    pub fn forget_answers(&self) {
+        self.state.lock().unwrap().answers.clear();
+    }
+
+    /// Waits until nobody is connected.
+    pub fn has_no_connections(&self) -> bool {
+        eventually(|| self.state.lock().unwrap().connections.is_empty())
+    }
+
     /// What arrived in full since the last look.
     pub fn take(&self) -> Vec<Request> {
         std::mem::take(&mut self.state.lock().unwrap().requests)
+    }
+
+    /// How many requests arrived since the last look.
+    pub fn count(&self) -> usize {
+        self.take().len()
     }
 
     /// Waits for a request.
@@ -131,7 +175,11 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> bool {
                 let size = echo.len();
                 let echo = if is_head { "" } else { echo.as_str() };
                 let usual = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n{echo}");
-                match answer.unwrap_or(Answer::Bytes(usual.into_bytes())) {
+                match answer.unwrap_or(Answer::Held(Gate::opened())) {
+                    Answer::Held(gate) => {
+                        gate.pass();
+                        let _ = stream.write_all(usual.as_bytes());
+                    }
                     Answer::Bytes(bytes) => drop(stream.write_all(&bytes)),
                     Answer::Last(bytes) => {
                         let _ = stream.write_all(&bytes);
