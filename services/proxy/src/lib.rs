@@ -24,6 +24,8 @@ pub mod worker;
 mod balance;
 mod connection;
 mod core;
+#[cfg(test)]
+mod fuzz;
 mod l4;
 mod local;
 mod pages;
