@@ -2,6 +2,8 @@
 //!
 //! Every mistake that can be seen is told at once, each with its line and column.
 
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod mistake;
 mod read;

@@ -6,6 +6,8 @@ mod body;
 mod chunks;
 mod client;
 mod compress;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod head;
 mod headers;

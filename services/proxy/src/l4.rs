@@ -1,5 +1,7 @@
 //! Below HTTP: bytes and packets that are passed on as they are.
 
+#[cfg(test)]
+mod fuzz;
 mod join;
 pub mod proxy_header;
 mod sniff;

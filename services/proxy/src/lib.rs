@@ -26,6 +26,8 @@ mod balance;
 mod beliefs;
 mod connection;
 mod core;
+#[cfg(test)]
+mod fuzz;
 mod l4;
 mod local;
 mod pages;

@@ -336,11 +336,18 @@ pub mod duration {
 
     use serde::{Deserialize as _, Deserializer, de::Error as _};
 
+    /// No clock has an end that is nearer: a time in the future can always be told.
+    const LONGEST: Duration = Duration::from_hours(24 * 3660);
+
     /// Reads one.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text)
-            .map_err(|_| D::Error::custom(format!("{text:?} is not a duration: write 500ms, 10s or 5m")))
+        let duration = humantime::parse_duration(&text)
+            .map_err(|_| D::Error::custom(format!("{text:?} is not a duration: write 500ms, 10s or 5m")))?;
+        if duration > LONGEST {
+            return Err(D::Error::custom(format!("{text:?} is too long: ten years are the most")));
+        }
+        Ok(duration)
     }
 
     /// One that may be left out.

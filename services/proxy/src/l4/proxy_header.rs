@@ -76,7 +76,7 @@ pub async fn read(
 
 type Parsed = Option<(usize, Option<SocketAddr>)>;
 
-fn parse(bytes: &[u8]) -> Result<Parsed, ()> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, ()> {
     let length = bytes.len().min(SIGNATURE.len());
     if bytes[..length] == SIGNATURE[..length] {
         return if bytes.len() < 16 { Ok(None) } else { binary(bytes) };
