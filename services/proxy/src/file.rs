@@ -8,12 +8,17 @@ mod keys;
 mod mistake;
 mod read;
 mod shape;
+mod source;
+mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use mistake::Mistake;
 pub use read::read;
+pub use source::Source;
 
 use crate::access::Format;
 use crate::http::ClientLimits;
@@ -36,6 +41,6 @@ pub struct Settings {
     pub max_connections: u64,
     /// What sticky cookies are signed with.
     pub cookie_secret: Option<String>,
-    /// Every file that was read, to notice when one changes.
-    pub files: Vec<PathBuf>,
+    /// Every file that was read, as it was.
+    pub files: Vec<Source>,
 }

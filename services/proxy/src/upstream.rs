@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 pub use connect::{Secure, Stream, connect};
-pub use send::{Failure, Lease, Wire, send};
+pub use send::{Failure, Lease, Way, Wire, send};
 
 use crate::http::RequestBody;
 

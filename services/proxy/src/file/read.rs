@@ -7,137 +7,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Deserialize;
 use toml::Spanned;
 
 use super::mistake::{Mistake, Mistakes};
+use super::source::Source;
+use super::tables::{BackendTable, CertificateTable, EndpointValue, File, Listen, RouteTable, TlsTable};
 use super::{Settings, keys, shape};
 use crate::access::Format;
 use crate::http::{ClientLimits, HeadLimits};
 use crate::plan::Rule;
 use crate::spec::{
-    self, Backend, Certificate, Endpoint, Filters, Group, Listener, Policy, Protocol, Route, Spec, Target,
-    UpstreamTls,
+    Backend, Certificate, Endpoint, Filters, Group, Listener, Policy, Route, Spec, Target, UpstreamTls,
 };
 use crate::tls::{self, Certificates};
 
-#[derive(Deserialize)]
-struct File {
-    admin: Option<Spanned<String>>,
-    workers: Option<usize>,
-    cookie_secret: Option<String>,
-    access_log: Option<AccessLog>,
-    #[serde(default)]
-    limits: Limits,
-    #[serde(default)]
-    listen: Vec<Spanned<Listen>>,
-    #[serde(default)]
-    backend: BTreeMap<String, Spanned<BackendTable>>,
-    #[serde(default)]
-    route: Vec<Spanned<RouteTable>>,
-    #[serde(default)]
-    certificate: Vec<Spanned<CertificateTable>>,
-}
-
-#[derive(Deserialize)]
-struct AccessLog {
-    path: PathBuf,
-    format: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Limits {
-    #[serde(deserialize_with = "some_duration")]
-    header_timeout: Option<Duration>,
-    #[serde(deserialize_with = "some_duration")]
-    body_timeout: Option<Duration>,
-    #[serde(deserialize_with = "some_duration")]
-    keep_alive_timeout: Option<Duration>,
-    max_header_bytes: Option<usize>,
-    max_headers: Option<usize>,
-    max_connections: Option<u64>,
-}
-
-fn some_duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    spec::duration::deserialize(deserializer).map(Some)
-}
-
-#[derive(Deserialize)]
-struct Listen {
-    address: Option<Spanned<String>>,
-    port: Spanned<u16>,
-    #[serde(default)]
-    protocol: Protocol,
-    #[serde(default)]
-    udp: bool,
-    backend: Option<Spanned<String>>,
-    #[serde(default)]
-    routed: bool,
-    #[serde(default)]
-    tls: bool,
-    #[serde(default)]
-    proxy_protocol_from: Vec<Spanned<String>>,
-    #[serde(default)]
-    trusted_proxies: Vec<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-struct BackendTable {
-    #[serde(default)]
-    endpoints: Vec<Spanned<EndpointValue>>,
-    #[serde(default)]
-    groups: Vec<Spanned<GroupTable>>,
-    tls: Option<Spanned<TlsTable>>,
-    #[serde(flatten)]
-    policy: toml::Table,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum EndpointValue {
-    Address(String),
-    Weighted { address: String, weight: u32 },
-}
-
-#[derive(Deserialize)]
-struct GroupTable {
-    name: String,
-    weight: u32,
-    endpoints: Vec<Spanned<EndpointValue>>,
-}
-
-#[derive(Deserialize)]
-struct TlsTable {
-    server_name: String,
-    ca: Option<Spanned<PathBuf>>,
-    cert: Option<Spanned<PathBuf>>,
-    key: Option<Spanned<PathBuf>>,
-    #[serde(default)]
-    insecure: bool,
-}
-
-#[derive(Deserialize)]
-struct RouteTable {
-    #[serde(default)]
-    host: String,
-    path: Option<String>,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    backend: Spanned<String>,
-    basic_auth_file: Option<Spanned<PathBuf>>,
-    #[serde(flatten)]
-    filters: toml::Table,
-}
-
-#[derive(Deserialize)]
-struct CertificateTable {
-    cert: Spanned<PathBuf>,
-    key: Spanned<PathBuf>,
-}
-
 /// Reads the file at `path`, and every file that it names.
 pub fn read(path: &Path) -> Result<Settings, Vec<Mistake>> {
+    let source = Source::look(path);
     let text = fs::read_to_string(path).map_err(|error| {
         let message = format!("cannot read it: {error}");
         vec![Mistake { file: path.to_owned(), line: 1, column: 1, message }]
@@ -158,7 +44,7 @@ pub fn read(path: &Path) -> Result<Settings, Vec<Mistake>> {
         }
     };
     let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-    let mut reader = Reader { folder, mistakes, files: vec![path.to_owned()] };
+    let mut reader = Reader { folder, mistakes, files: vec![source] };
     let settings = reader.settings(file);
     if reader.mistakes.is_empty() { Ok(settings) } else { Err(reader.mistakes.into_all()) }
 }
@@ -170,7 +56,7 @@ fn first_line(message: &str) -> String {
 struct Reader<'a> {
     folder: PathBuf,
     mistakes: Mistakes<'a>,
-    files: Vec<PathBuf>,
+    files: Vec<Source>,
 }
 
 impl Reader<'_> {
@@ -399,7 +285,7 @@ impl Reader<'_> {
 
     fn load(&mut self, path: &Spanned<PathBuf>) -> Option<String> {
         let whole = self.folder.join(path.get_ref());
-        self.files.push(whole.clone());
+        self.files.push(Source::look(&whole));
         match fs::read_to_string(&whole) {
             Ok(text) => Some(text),
             Err(error) => {
@@ -492,101 +378,5 @@ impl Reader<'_> {
             self.mistakes.add(&table.span(), problem);
         }
         Some(route)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mistakes(text: &str) -> Vec<String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("proxy.toml");
-        fs::write(&path, text).unwrap();
-        match read(&path) {
-            Ok(_) => Vec::new(),
-            Err(mistakes) => {
-                let prefix = format!("{}:", path.display());
-                mistakes.iter().map(|mistake| mistake.to_string().replace(&prefix, "")).collect()
-            }
-        }
-    }
-
-    const GOOD: &str = r#"
-admin = "127.0.0.1:7173"
-[limits]
-header_timeout = "5s"
-[[listen]]
-port = 8080
-protocol = "http"
-backend = "web"
-routed = true
-[backend.web]
-endpoints = ["127.0.0.1:9001", { address = "127.0.0.1:9002", weight = 2 }]
-balance = "round_robin"
-hash_on = { header = "x-user" }
-connect_timeout = "500ms"
-[[route]]
-host = "shop.example.com"
-path = "/api"
-backend = "web"
-strip_prefix = true
-max_body = "10MiB"
-rate = 5
-allow = ["10.0.0.0/8", "192.0.2.1"]
-response_headers = { x-served-by = "gantry" }
-"#;
-
-    #[test]
-    fn a_good_file_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("proxy.toml");
-        fs::write(&path, GOOD).unwrap();
-        let settings = read(&path).unwrap();
-        let backend = &settings.spec.backends["web"];
-        assert_eq!(backend.policy.balance, spec::Balance::RoundRobin);
-        assert_eq!(backend.policy.connect_timeout, Duration::from_millis(500));
-        assert_eq!(backend.groups[0].endpoints[1].weight, 2);
-        let filters = &settings.spec.routes[0].filters;
-        assert_eq!((filters.max_body, filters.rate, filters.allow.len()), (10 << 20, 5.0, 2));
-        assert_eq!(settings.limits.header_timeout, Duration::from_secs(5));
-    }
-
-    #[test]
-    fn all_mistakes_are_told_at_once_where_they_are() {
-        let text = GOOD
-            .replace("protocol = \"http\"", "protocl = \"http\"")
-            .replace("balance =", "balanc =")
-            .replace("strip_prefix", "stripprefix");
-        assert_eq!(
-            mistakes(&text),
-            [
-                "7:1: listen has no key protocl; did you mean protocol?",
-                "12:1: backend web has no key balanc; did you mean balance?",
-                "19:1: route has no key stripprefix; did you mean strip_prefix?",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_value_that_makes_no_sense_is_told_with_what_is_expected() {
-        let with = |from: &str, to: &str| mistakes(&GOOD.replace(from, to)).join("; ");
-        assert_eq!(
-            with("backend = \"web\"\nrouted", "backend = \"wep\"\nrouted"),
-            "8:11: there is no backend wep; did you mean web?"
-        );
-        assert!(
-            with("\"127.0.0.1:9001\"", "\"nine\"").contains("11:14: \"nine\" is not an address with a port")
-        );
-        assert!(with("\"500ms\"", "\"soon\"").contains("\"soon\" is not a duration"));
-        assert!(with("round_robin", "fair").contains("unknown variant `fair`"));
-        assert!(with("port = 8080", "port = 80800").starts_with("6:8:"));
-        assert!(with("\"/api\"", "\"api\"").contains("does not begin with /"));
-        assert!(with("shop.example.com", "shop:80").contains("is not a host"));
-        assert!(with("10.0.0.0/8", "10.0.0.0/80").contains("invalid"));
-        assert!(with("10MiB", "big").contains("\"big\" is not a size"));
-        assert!(with("protocol = \"http\"", "tls = true").contains("tls needs a [[certificate]]"));
-        assert!(with("admin", "admin = ").starts_with("2:"));
-        assert_eq!(mistakes(""), ["1:1: it listens nowhere: add a [[listen]]"]);
     }
 }

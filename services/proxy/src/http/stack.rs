@@ -25,7 +25,7 @@ use crate::balance::{Backend, Counters, Endpoint, InFlight, State};
 use crate::core::Served;
 use crate::plan::{Filters, Request as Asked, Rule};
 use crate::spec::UpstreamProtocol;
-use crate::upstream::{Failure, Lease, Wire, send};
+use crate::upstream::{Failure, Lease, Way, Wire, send};
 
 /// How often one request is tried at most.
 const MAX_TRIES: usize = 5;
@@ -219,12 +219,13 @@ impl Exchange<'_> {
         body: RequestBody,
     ) -> Result<(Response<Incoming>, Lease, InFlight), Own> {
         let core = &self.client.core;
-        let ends = (self.client.entry.peer, self.client.entry.local);
+        let clients = (self.client.entry.peer, self.client.entry.local);
         let replayable =
             matches!(body, RequestBody::Empty) && parts.method.is_idempotent() && self.upgrade.is_none();
         let mut tried: Vec<Arc<State>> = Vec::new();
         let mut request = Request::from_parts(parts, body);
         let mut first = true;
+        let mut fresh = false;
         let refused_until = self.started + REFUSED_FOR;
         loop {
             let place = self.place(served, rule, host, &request, &tried).await?;
@@ -238,8 +239,9 @@ impl Exchange<'_> {
             // Only what may be sent twice is kept, and only where there is somebody to send it to.
             let spare = replayable.then(|| copy(&request));
             let timeout = rule.filters.as_ref().and_then(|filters| filters.response_timeout);
-            let timeout = timeout.unwrap_or(backend.policy.response_timeout);
-            let sent = send(&core.pulse, &place, wire, ends, self.upgrade.is_some(), timeout, request).await;
+            let response_timeout = timeout.unwrap_or(backend.policy.response_timeout);
+            let way = Way { wire, clients, upgrade: self.upgrade.is_some(), fresh, response_timeout };
+            let sent = send(&core.pulse, &place, way, request).await;
             let (failure, unsent) = match sent {
                 Ok((response, lease)) => {
                     let bad_gateway = matches!(response.status().as_u16(), 502..=504);
@@ -261,14 +263,17 @@ impl Exchange<'_> {
             if let Some(refusal) = self.upload.as_ref().and_then(|upload| upload.failed.take()) {
                 return Err(Own::Close(refusal));
             }
-            // A connection that had ended before anything was sent says nothing about the endpoint.
-            if !matches!(failure, Failure::Unsent) {
+            // A connection that had ended before anything was sent says nothing about the endpoint, and one
+            // that it ended after another request says little.
+            let stale = matches!(failure, Failure::Stale(_)) && !fresh;
+            fresh |= stale;
+            if !stale && !matches!(failure, Failure::Unsent) {
                 backend.failed(&endpoint, core.pulse.now());
                 tried.push(endpoint.state.clone());
             }
             let again = match &failure {
                 Failure::Connect(_) | Failure::Unsent => unsent,
-                Failure::Broken(_) => spare,
+                Failure::Broken(_) | Failure::Stale(_) => spare,
                 Failure::Silent => None,
             };
             let Some(again) = again else {
@@ -276,7 +281,7 @@ impl Exchange<'_> {
                 return Err(describe(&failure).into());
             };
             let is_new = |one: &Rc<Endpoint>| !tried.iter().any(|tried| Arc::ptr_eq(tried, &one.state));
-            let free = matches!(failure, Failure::Connect(_) | Failure::Unsent);
+            let free = stale || matches!(failure, Failure::Connect(_) | Failure::Unsent);
             self.retries += 1;
             if (self.retries as usize) < MAX_TRIES
                 && backend.endpoints().any(is_new)
@@ -369,7 +374,7 @@ fn is_refused(failure: &Failure) -> bool {
 fn describe(failure: &Failure) -> Refusal {
     match failure {
         Failure::Connect(_) => FAILED,
-        Failure::Unsent | Failure::Broken(_) => {
+        Failure::Unsent | Failure::Stale(_) | Failure::Broken(_) => {
             Refusal::new(StatusCode::BAD_GATEWAY, "the endpoint ended the connection, or sent no HTTP")
         }
         Failure::Silent => Refusal::new(StatusCode::GATEWAY_TIMEOUT, "the endpoint did not answer in time"),

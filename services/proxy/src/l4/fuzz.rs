@@ -43,8 +43,9 @@ fn headers() -> impl Strategy<Value = Vec<u8>> {
         let ip = if v4 { std::net::IpAddr::from(short.to_be_bytes()) } else { long.to_be_bytes().into() };
         SocketAddr::from((ip, port))
     });
-    let good = (select(&[1_u8, 2]), address.clone(), address, words(FIRST))
-        .prop_map(|(version, client, local, more)| [write(version, client, local), more].concat());
+    let good = (select(&[1_u8, 2][..]), address.clone(), address, words(FIRST))
+        .prop_map(|(version, client, local, more)| [write(version, client, local), more].concat())
+        .boxed();
     let near = (good.clone(), changes(FIRST)).prop_map(|(good, changes)| changed(&good, &changes));
     prop_oneof![good, near, words(FIRST), vec(any::<u8>(), 0..120)]
 }

@@ -1,9 +1,9 @@
 //! A proxy that runs alone, by a file.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use gantry_boot::admin;
 use gantry_boot::admin::Readiness;
@@ -15,7 +15,7 @@ use super::{Error, cores, relay};
 use crate::access::AccessLog;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::file::{self, Mistake, Settings};
+use crate::file::{self, Mistake, Settings, Source};
 use crate::metrics::{self, Sources};
 use crate::{http, pages, worker};
 
@@ -105,11 +105,11 @@ async fn serve_admin(
 
 /// Serves by the file as it changes. One that is wrong is told, and changes nothing.
 async fn follow(file: &Path, mut current: Settings, engine: &Arc<Mutex<Engine>>) {
-    let mut seen = times(&current.files);
+    let mut seen = std::mem::take(&mut current.files);
     let mut problems = Vec::new();
     loop {
         sleep(LOOK_EVERY).await;
-        let now = times(&current.files);
+        let now: Vec<_> = seen.iter().map(Source::again).collect();
         if now == seen {
             if !problems.is_empty() {
                 // A port that another program had may be free by now.
@@ -132,7 +132,7 @@ async fn follow(file: &Path, mut current: Settings, engine: &Arc<Mutex<Engine>>)
                 }
                 tracing::info!(file = %file.display(), "serving by the changed file");
                 current = next;
-                seen = times(&current.files);
+                seen = std::mem::take(&mut current.files);
             }
             Ok(Err(mistakes)) => {
                 for mistake in &mistakes {
@@ -142,12 +142,4 @@ async fn follow(file: &Path, mut current: Settings, engine: &Arc<Mutex<Engine>>)
             Err(error) => tracing::error!(%error, "cannot read the changed file"),
         }
     }
-}
-
-fn times(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
-    let time = |path: &PathBuf| {
-        let about = std::fs::metadata(path).ok()?;
-        Some((about.modified().ok()?, about.len()))
-    };
-    files.iter().map(time).collect()
 }

@@ -32,6 +32,21 @@ pub enum Wire {
     Http2,
 }
 
+/// How a request is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// The protocol.
+    pub wire: Wire,
+    /// The two ends of the client's connection.
+    pub clients: (SocketAddr, SocketAddr),
+    /// Whether the request asks to switch protocols.
+    pub upgrade: bool,
+    /// Whether the connection must be one that nobody used before.
+    pub fresh: bool,
+    /// How long an answer may take to begin.
+    pub response_timeout: Duration,
+}
+
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -41,6 +56,10 @@ pub enum Failure {
     /// The connection had ended before the request was sent.
     #[error("the connection had ended")]
     Unsent,
+    /// The connection, which had served others before, ended where an answer should have begun. Endpoints
+    /// end idle connections as they like, and it may be that this one had not seen the request.
+    #[error("the connection ended without an answer")]
+    Stale(#[source] hyper::Error),
     /// The endpoint ended the connection, or said something that is no HTTP, after the request was sent.
     #[error("the answer is broken")]
     Broken(#[source] hyper::Error),
@@ -92,18 +111,17 @@ impl Drop for Lease {
 pub async fn send(
     pulse: &Rc<Pulse>,
     place: &InFlight,
-    wire: Wire,
-    clients: (SocketAddr, SocketAddr),
-    upgrade: bool,
-    response_timeout: Duration,
+    way: Way,
     request: Request<RequestBody>,
 ) -> Result<(Response<Incoming>, Lease), (Failure, Option<Request<RequestBody>>)> {
+    let Way { wire, clients, upgrade, fresh, response_timeout } = way;
     let endpoint = &place.endpoint;
     // A connection that says for whom it is, is for nobody else.
     let reusable = place.backend().policy.send_proxy_protocol == 0;
     match wire {
         Wire::Http1 => {
-            let idle = if reusable { endpoint.connections.take() } else { None };
+            let idle = if reusable && !fresh { endpoint.connections.take() } else { None };
+            let reused = idle.is_some();
             let mut single = match idle {
                 Some(single) => single,
                 None => match single(pulse, place, clients).await {
@@ -118,7 +136,7 @@ pub async fn send(
             });
             let upload = request.body().progress();
             let sending = pin!(single.sender.try_send_request(request));
-            let response = outcome(answer(pulse, response_timeout, sending, upload).await)?;
+            let response = outcome(answer(pulse, response_timeout, sending, upload).await, reused)?;
             let connection = Held::Single(Some(single), reusable);
             Ok((response, Lease { endpoint: endpoint.clone(), connection, switched }))
         }
@@ -137,7 +155,7 @@ pub async fn send(
             let mut sender = shared.sender.clone();
             let upload = request.body().progress();
             let sending = pin!(sender.try_send_request(request));
-            let response = outcome(answer(pulse, response_timeout, sending, upload).await)?;
+            let response = outcome(answer(pulse, response_timeout, sending, upload).await, false)?;
             Ok((response, lease))
         }
     }
@@ -162,12 +180,20 @@ async fn answer(
     }
 }
 
-fn outcome(tried: Option<Tried>) -> Result<Response<Incoming>, (Failure, Option<Request<RequestBody>>)> {
+fn outcome(
+    tried: Option<Tried>,
+    reused: bool,
+) -> Result<Response<Incoming>, (Failure, Option<Request<RequestBody>>)> {
     match tried {
         Some(Ok(response)) => Ok(response),
         Some(Err(mut error)) => match error.take_message() {
             Some(request) => Err((Failure::Unsent, Some(request))),
-            None => Err((Failure::Broken(error.into_error()), None)),
+            None => {
+                let error = error.into_error();
+                // Not one that is cut off in the middle, and none that is no HTTP.
+                let stale = reused && !error.is_parse();
+                Err((if stale { Failure::Stale(error) } else { Failure::Broken(error) }, None))
+            }
         },
         None => Err((Failure::Silent, None)),
     }

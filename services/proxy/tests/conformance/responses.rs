@@ -11,6 +11,8 @@ fn answer(fixture: &Fixture, bytes: &[u8]) -> (u16, String, bool) {
     client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
     let reply = client.reply();
     fixture.upstream.take();
+    // Nor is the next one to meet the end of this connection.
+    assert!(fixture.upstream.has_no_connections());
     reply.map_or((0, String::new(), false), |reply| (reply.status, reply.text(), reply.complete))
 }
 

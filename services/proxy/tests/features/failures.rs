@@ -100,6 +100,25 @@ fn a_connection_that_ended_while_it_was_idle_costs_no_request() {
 }
 
 #[test]
+fn a_connection_that_ends_instead_of_answering_may_only_have_been_idle_for_too_long() {
+    let upstream = Upstream::start();
+    let proxy = start(&[upstream.address], IN_TURN);
+    for (method, status, tries) in [("GET", 200, 2), ("POST", 502, 1)] {
+        // From here on there is a connection that had served another.
+        assert_eq!(proxy.get("/", "").status, 200);
+        upstream.take();
+        upstream.answer(CLOSED);
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!((send(&proxy, &request).status, upstream.count()), (status, tries), "{method}");
+    }
+    // Once: an endpoint that does so on a new connection has another trouble.
+    assert_eq!(proxy.get("/", "").status, 200);
+    upstream.take();
+    (0..3).for_each(|_| upstream.answer(CLOSED));
+    assert_eq!((proxy.get("/", "").status, upstream.count()), (502, 2));
+}
+
+#[test]
 fn retries_have_a_budget() {
     for (percent, all_answered) in [(100, true), (0, false)] {
         let (bad, good) = (Upstream::start(), Upstream::start());

@@ -53,8 +53,8 @@ fn the_endpoints_are_shown_with_what_is_known_of_them() {
     };
     assert!(eventually(|| shown(&good)["in_flight"] == 1));
     let (good, bad) = (shown(&good), shown(&bad));
-    assert_eq!(good["answers"], json!({"1xx": 0, "2xx": 8, "3xx": 0, "4xx": 1, "5xx": 0}));
-    assert_eq!(bad["answers"], json!({"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 1}));
+    assert_eq!(good["answers"], json!({"1xx": 0, "2xx": 8, "3xx": 0, "4xx": 1, "5xx": 0, "none": 0}));
+    assert_eq!(bad["answers"], json!({"1xx": 0, "2xx": 0, "3xx": 0, "4xx": 0, "5xx": 1, "none": 0}));
     assert_eq!((&good["left_out"], &bad["left_out"]), (&json!(false), &json!(true)));
     assert_eq!((&good["service"], &good["leaving"]), (&json!("web"), &json!(false)));
 }

@@ -90,7 +90,9 @@ fn a_client_that_leaves_the_queue_leaves_its_place() {
     upstream.answer(Answer::Held(gate.clone()));
     let mut first = asking(&proxy, "/1");
     upstream.wait();
-    drop(asking(&proxy, "/gone"));
+    let gone = asking(&proxy, "/gone");
+    assert!(waiting(&proxy, 1));
+    drop(gone);
     assert!(waiting(&proxy, 0), "at the latest when its time is over");
     let mut next = asking(&proxy, "/2");
     assert!(waiting(&proxy, 1));

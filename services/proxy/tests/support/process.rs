@@ -73,6 +73,8 @@ impl Process {
 
     /// What an admin page at `@z` shows.
     pub fn page(&self, path: &str) -> String {
+        // They come up beside the traffic's ports, and may come a moment later.
+        assert!(eventually(|| TcpStream::connect(self.at('z')).is_ok()), "no admin page answers");
         let mut client = Client::connect(self.at('z'));
         let reply = client.get(path, "Connection: close\r\n");
         assert_eq!(reply.status, 200, "{path}");
