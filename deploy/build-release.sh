@@ -3,5 +3,9 @@
 source "$(dirname "$0")/common.sh"
 cd "$root"
 # With --target the flags are for the binaries only, not for build scripts.
-RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --release --locked --target "$triple" \
-    --bin gantry --bin gantry-scheduler --bin gantry-agent --bin gantry-proxy --bin gantry-probe "$@"
+export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+cargo build --release --locked --target "$triple" \
+    --bin gantry --bin gantry-scheduler --bin gantry-agent --bin gantry-probe "$@"
+# The proxy has a profile of its own, that takes longer to build for less time per request.
+cargo build --profile proxy --locked --target "$triple" --bin gantry-proxy "$@"
+install "$root/target/$triple/proxy/gantry-proxy" "$release_dir/"

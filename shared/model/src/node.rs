@@ -20,10 +20,26 @@ pub struct Node {
     pub agent_port: u16,
     /// Labels set by people.
     pub labels: BTreeMap<String, String>,
+    /// What people let it do.
+    #[serde(default)]
+    pub availability: Availability,
     /// The host, as its agent last described it.
     pub host: Host,
     /// When it joined.
     pub joined_at: Timestamp,
+}
+
+/// What people let a node do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// It runs replicas.
+    #[default]
+    Active,
+    /// It keeps the replicas that it has and gets no new ones.
+    Pause,
+    /// Its replicas are to run on other nodes.
+    Drain,
 }
 
 /// A machine and its engine.

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_model::{
-    Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId, NodeStatus, Phase,
-    Proxy, Record, Replica, ReplicaId, ReplicaStatus, Revision, Service, ServiceId, Snapshot, Stack,
-    StackName, TableVersion, Timestamp, Volume,
+    Availability, Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId,
+    NodeStatus, Phase, Proxy, Record, Replica, ReplicaId, ReplicaStatus, Revision, Service, ServiceId,
+    Snapshot, Stack, StackName, TableVersion, Timestamp, Volume,
 };
 
 use crate::service::ServiceBuilder;
@@ -57,6 +57,7 @@ impl World {
             addresses: vec!["192.0.2.1".into()],
             agent_port: 7071,
             labels: BTreeMap::new(),
+            availability: Availability::Active,
             host,
             joined_at: self.now,
         })));

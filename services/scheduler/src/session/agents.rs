@@ -98,6 +98,7 @@ async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status
                 addresses: hello.addresses.clone(),
                 agent_port,
                 labels: known.map(|node| node.labels.clone()).unwrap_or_default(),
+                availability: known.map(|node| node.availability).unwrap_or_default(),
                 host: host.or(known.map(|node| node.host.clone())).unwrap_or_default(),
                 joined_at: known.map_or_else(now, |node| node.joined_at),
             };
