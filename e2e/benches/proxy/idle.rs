@@ -12,7 +12,7 @@ use super::peers::Peer;
 use super::sample::Sample;
 
 /// Buffers that are freed late, and timers, have had their turn after this.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// The memory that `peer` takes for each of `connections`. A process of its own holds them.
 pub fn measure(connections: u16, peer: &Peer) -> Result<Sample, Box<dyn Error>> {

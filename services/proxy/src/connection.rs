@@ -70,7 +70,7 @@ async fn secured(
     let stream = Box::new(stream);
     if http2 {
         drop(served);
-        http::http2(Client::new(core, entry), stream).await;
+        http::http2(Client::new(&core, entry), stream).await;
     } else {
         speak(core, entry, protocol, served, stream, BytesMut::new()).await;
     }
@@ -96,11 +96,11 @@ async fn speak<S>(
             // The guard says what is wrong with it.
             (Some(Kind::Http1 | Kind::Other), _) => {
                 drop(served);
-                return http::http1(Client::new(core, entry), io, first).await;
+                return http::http1(Client::new(&core, entry), io, first).await;
             }
             (Some(Kind::Http2), _) => {
                 drop(served);
-                return Box::pin(http::http2(Client::new(core, entry), Rewind::new(first, io))).await;
+                return Box::pin(http::http2(Client::new(&core, entry), Rewind::new(first, io))).await;
             }
             (None, _) => {}
         }

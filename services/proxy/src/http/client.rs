@@ -28,8 +28,33 @@ pub struct Entry {
     pub https: bool,
 }
 
+/// A connection is counted for as long as it has one.
+pub struct Seat(Rc<Core>);
+
+impl Seat {
+    fn take(core: &Rc<Core>) -> Self {
+        let gauges = &core.gauges;
+        gauges.connections.store(gauges.connections.load(Relaxed) + 1, Relaxed);
+        gauges.accepted.store(gauges.accepted.load(Relaxed) + 1, Relaxed);
+        Self(core.clone())
+    }
+
+    /// The core that serves it.
+    pub fn core(&self) -> &Rc<Core> {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let gauges = &self.0.gauges;
+        gauges.connections.store(gauges.connections.load(Relaxed) - 1, Relaxed);
+    }
+}
+
 /// A client's connection.
 pub struct Client {
+    seat: Seat,
     /// The core that serves it.
     pub core: Rc<Core>,
     /// Where it came in.
@@ -63,14 +88,17 @@ pub struct Upgrade {
 
 impl Client {
     /// A connection that `core` serves.
-    pub fn new(core: Rc<Core>, entry: Entry) -> Rc<Self> {
+    pub fn new(core: &Rc<Core>, entry: Entry) -> Rc<Self> {
+        Self::back(Seat::take(core), entry)
+    }
+
+    /// The same connection as the one that was left with these.
+    pub fn back(seat: Seat, entry: Entry) -> Rc<Self> {
         let address = entry.peer.ip().to_canonical().to_string();
         let address = HeaderValue::from_str(&address).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        let gauges = &core.gauges;
-        gauges.connections.store(gauges.connections.load(Relaxed) + 1, Relaxed);
-        gauges.accepted.store(gauges.accepted.load(Relaxed) + 1, Relaxed);
         Rc::new(Self {
-            core,
+            core: seat.core().clone(),
+            seat,
             entry,
             signals: Rc::default(),
             upgrade: RefCell::default(),
@@ -78,6 +106,11 @@ impl Client {
             site: RefCell::default(),
             forwarded: RefCell::default(),
         })
+    }
+
+    /// All that has to be kept of it while it is silent.
+    pub fn leave(self) -> (Seat, Entry) {
+        (self.seat, self.entry)
     }
 
     /// What is served where it came in, by the plan of this moment.
@@ -91,12 +124,5 @@ impl Client {
         let site = self.core.site(self.entry.place)?;
         *self.site.borrow_mut() = Some((number, site.clone()));
         Some(site)
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let gauges = &self.core.gauges;
-        gauges.connections.store(gauges.connections.load(Relaxed) - 1, Relaxed);
     }
 }

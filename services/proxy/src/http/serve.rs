@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::client::Client;
+use super::client::{Client, Entry, Seat};
 use super::guard::Guard;
 use super::{stack, tunnel};
 use crate::core::Core;
@@ -46,22 +46,40 @@ enum Ended<S> {
 }
 
 /// Serves HTTP/1.1. `first` was read already.
-pub async fn http1<S>(client: Rc<Client>, mut io: S, mut first: BytesMut)
+pub async fn http1<S>(mut client: Rc<Client>, mut io: S, mut first: BytesMut)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     loop {
-        // In a box of its own, so that a silent connection does not hold the room for it.
+        // In a box of its own: the room for it is not needed before there is something to serve.
         match Box::pin(busy(&client, io, first)).await {
             Ended::Over => return,
             Ended::Silent(back) => io = back,
         }
-        let Some(bytes) = first_bytes(&client.core, &mut io, client.core.limits.keep_alive_timeout).await
-        else {
-            return;
-        };
+        match Rc::try_unwrap(client) {
+            Ok(left) => {
+                // A task of its own, since this one is large.
+                let (seat, entry) = left.leave();
+                tokio::task::spawn_local(silent(seat, entry, io));
+                return;
+            }
+            Err(kept) => client = kept,
+        }
+        let limit = client.core.limits.keep_alive_timeout;
+        let Some(bytes) = first_bytes(&client.core, &mut io, limit).await else { return };
         first = bytes;
     }
+}
+
+/// Waits for the next request of a silent connection: most connections of a proxy are silent, so what
+/// one of them takes is kept small.
+async fn silent<S>(seat: Seat, entry: Entry, mut io: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let core = seat.core();
+    let Some(first) = first_bytes(core, &mut io, core.limits.keep_alive_timeout).await else { return };
+    tokio::task::spawn_local(http1(Client::back(seat, entry), io, first));
 }
 
 /// Waits for a client to say something. `None`: it did not in time, or has gone. One that is silent
