@@ -13,16 +13,14 @@ use bytes::BytesMut;
 use hyper::server::conn;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::client::{Client, Entry, Seat};
+use super::client::Client;
 use super::guard::Guard;
+use super::silent::{Silent, first_bytes};
 use super::{stack, tunnel};
-use crate::core::Core;
 use crate::local::Local;
 
-/// What is read at first.
-const FIRST: usize = 2048;
 /// Streams of one HTTP/2 connection at once.
 const MAX_STREAMS: u32 = 128;
 const H2_MAX_HEAD: u32 = 32 << 10;
@@ -31,8 +29,6 @@ const H2_CONNECTION_WINDOW: u32 = 1 << 20;
 const H2_SEND_BUFFER: usize = 256 << 10;
 /// A silent HTTP/2 client is asked whether it is still there.
 const H2_PING: Duration = Duration::from_secs(30);
-/// How long a silent connection stays when the process ends.
-const LAST_CALL: Duration = Duration::from_secs(4);
 /// What a client may still send after it was refused, so that it gets to read the answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
@@ -60,7 +56,7 @@ where
             Ok(left) => {
                 // A task of its own, since this one is large.
                 let (seat, entry) = left.leave();
-                tokio::task::spawn_local(silent(seat, entry, io));
+                tokio::task::spawn_local(Silent::new(seat, entry, io));
                 return;
             }
             Err(kept) => client = kept,
@@ -69,42 +65,6 @@ where
         let Some(bytes) = first_bytes(&client.core, &mut io, limit).await else { return };
         first = bytes;
     }
-}
-
-/// Waits for the next request of a silent connection: most connections of a proxy are silent, so what
-/// one of them takes is kept small.
-async fn silent<S>(seat: Seat, entry: Entry, mut io: S)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let core = seat.core();
-    let Some(first) = first_bytes(core, &mut io, core.limits.keep_alive_timeout).await else { return };
-    tokio::task::spawn_local(http1(Client::back(seat, entry), io, first));
-}
-
-/// Waits for a client to say something. `None`: it did not in time, or has gone. One that is silent
-/// while the process ends gets little time.
-pub async fn first_bytes<S: AsyncRead + Unpin>(core: &Core, io: &mut S, limit: Duration) -> Option<BytesMut> {
-    let alarm = core.pulse.alarm();
-    let mut last_call = core.closing.get();
-    alarm.set(if last_call { limit.min(LAST_CALL) } else { limit });
-    poll_fn(|context| {
-        if core.closing.get() && !last_call {
-            last_call = true;
-            alarm.set(limit.min(LAST_CALL));
-        }
-        let mut bytes = [0; FIRST];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        match Pin::new(&mut *io).poll_read(context, &mut buffer) {
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                Poll::Ready(Some(BytesMut::from(buffer.filled())))
-            }
-            Poll::Ready(_) => Poll::Ready(None),
-            Poll::Pending if alarm.poll(context) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
 }
 
 async fn busy<S>(client: &Rc<Client>, io: S, first: BytesMut) -> Ended<S>
