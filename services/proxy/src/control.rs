@@ -17,6 +17,7 @@ use tonic::transport::Channel;
 
 use crate::dns::Names;
 use crate::engine::Engine;
+use crate::http;
 use crate::table::Table;
 use crate::{saved, spec};
 
@@ -189,6 +190,9 @@ impl Control {
 
     /// Serves by `table` from now on. What of it cannot be used is answered, and the rest is.
     async fn apply(&self, table: &WireTable) -> Vec<String> {
+        if !table.cookie_secret.is_empty() {
+            http::set_key(table.cookie_secret.as_bytes());
+        }
         let read = Table::read(table, &self.tables.borrow()).map(Arc::new);
         let read = read.and_then(|next| Ok((next, spec::read(table)?)));
         let (next, spec) = match read {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gantry_model::{Change, Cluster, ClusterId, Lineage, Record, Snapshot, Term, Timestamp};
+use gantry_model::{Change, Cluster, ClusterId, Lineage, Record, Secret, Snapshot, Term, Timestamp};
 use gantry_store::Store;
 use ipnet::Ipv4Net;
 use thiserror::Error;
@@ -71,6 +71,9 @@ pub async fn open(
     snapshot.revision = contents.revision;
     let state = State::new(store, snapshot);
 
+    if cluster.cookie_secret.0.is_empty() {
+        cluster.cookie_secret = Secret(gantry_boot::random_id(32));
+    }
     cluster.terms.push(Term { id: term, first_revision: contents.revision + 1 });
     let excess = cluster.terms.len().saturating_sub(Lineage::MAX_TERMS);
     cluster.terms.drain(..excess);
@@ -89,5 +92,6 @@ fn found(founding: Founding, now: Timestamp) -> Cluster {
         prefix: founding.prefix,
         mtu: founding.mtu,
         created_at: now,
+        cookie_secret: Secret::default(),
     }
 }

@@ -29,7 +29,7 @@ pub use health::Health;
 pub use ids::{BadName, ClusterId, NodeId, ReplicaId, ServiceId, StackName};
 pub use lineage::{Lineage, Stale, Term};
 pub use node::{Availability, Host, Node, Proxy};
-pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Severity, Volume};
+pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Secret, Severity, Volume};
 pub use route::{
     Balance, Certificate, HashOn, Policy, Route, RouteFilters, UpstreamProtocol, is_host_pattern, is_token,
 };

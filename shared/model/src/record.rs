@@ -33,6 +33,20 @@ pub struct Cluster {
     pub mtu: u32,
     /// When it was made.
     pub created_at: Timestamp,
+    /// What proxies sign cookies with.
+    #[serde(default)]
+    pub cookie_secret: Secret,
+}
+
+/// Text that is not shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
 }
 
 /// A network of a stack and what was given out of it.

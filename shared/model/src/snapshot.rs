@@ -268,6 +268,7 @@ mod tests {
             prefix: 19,
             mtu: 1450,
             created_at: Timestamp::default(),
+            cookie_secret: Default::default(),
         };
         Snapshot::new(cluster, Timestamp::default())
     }

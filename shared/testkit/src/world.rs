@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use gantry_model::{
     Availability, Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId,
-    NodeStatus, Phase, Proxy, Record, Replica, ReplicaId, ReplicaStatus, Revision, Service, ServiceId,
-    Snapshot, Stack, StackName, TableVersion, Timestamp, Volume,
+    NodeStatus, Phase, Proxy, Record, Replica, ReplicaId, ReplicaStatus, Revision, Secret, Service,
+    ServiceId, Snapshot, Stack, StackName, TableVersion, Timestamp, Volume,
 };
 
 use crate::service::ServiceBuilder;
@@ -31,6 +31,7 @@ impl World {
             prefix: 19,
             mtu: 1450,
             created_at: Timestamp::default(),
+            cookie_secret: Secret("crumbs".to_owned()),
         };
         Self { snapshot: Snapshot::new(cluster, Timestamp::default()), now }
     }

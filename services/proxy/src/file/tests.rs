@@ -90,6 +90,8 @@ fn a_value_that_makes_no_sense_is_told_with_what_is_expected() {
     assert!(with("shop.example.com", "shop:80").contains("is not a host"));
     assert!(with("10.0.0.0/8", "10.0.0.0/80").contains("invalid"));
     assert!(with("10MiB", "big").contains("\"big\" is not a size"));
+    let field = "[[route]]\nrequest_headers = { Transfer-Encoding = \"gzip\" }";
+    assert!(with("[[route]]", field).contains("the proxy itself decides about transfer-encoding"));
     assert!(with("protocol = \"http\"", "tls = true").contains("tls needs a [[certificate]]"));
     assert!(with("admin", "admin = ").starts_with("2:"));
     assert_eq!(mistakes(""), ["1:1: it listens nowhere: add a [[listen]]"]);

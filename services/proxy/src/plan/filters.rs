@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use ipnet::IpNet;
 
 use super::auth::Users;
@@ -33,6 +33,16 @@ pub struct Filters {
     rate: Option<Rate>,
 }
 
+/// What says where a message ends, or what becomes of the connection.
+const FRAMING: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
 impl Filters {
     /// Reads them.
     pub fn new(filters: &spec::Filters) -> Result<Self, String> {
@@ -41,6 +51,9 @@ impl Filters {
                 .map(|(name, value)| {
                     let name: HeaderName =
                         name.parse().map_err(|_| format!("{name:?} is not a header's name"))?;
+                    if FRAMING.contains(&name) {
+                        return Err(format!("the proxy itself decides about {name}: leave it out"));
+                    }
                     let value = match value.as_str() {
                         "" => None,
                         value => Some(

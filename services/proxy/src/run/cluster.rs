@@ -19,7 +19,7 @@ use crate::control::Control;
 use crate::dns::{Forwarder, Names};
 use crate::engine::Engine;
 use crate::handover::Inheritance;
-use crate::http::{self, ClientLimits};
+use crate::http::ClientLimits;
 use crate::metrics::{self, Sources};
 use crate::pages;
 use crate::public::Public;
@@ -54,7 +54,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
                 .map_err(|source| Error::AccessLog { path: path.clone(), source })?,
         ),
     };
-    http::set_key(format!("sticky {}", identity.cluster).as_bytes());
     let settings =
         Settings { limits: ClientLimits::default(), log: log.clone(), max_connections: MAX_CONNECTIONS };
     let mut inheritance = relay::inherit(handover).await?;

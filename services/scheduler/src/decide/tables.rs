@@ -47,6 +47,7 @@ pub fn table(snapshot: &Snapshot, node: &NodeId) -> Table {
         routes,
         addresses,
         certificates,
+        cookie_secret: snapshot.cluster.cookie_secret.0.clone(),
     }
 }
 

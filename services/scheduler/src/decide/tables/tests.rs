@@ -46,6 +46,15 @@ fn replica(world: &World, service: &str) -> Replica {
 }
 
 #[test]
+fn every_proxy_signs_cookies_with_the_clusters_secret() {
+    let world = World::new(Timestamp::from_millis(1)).node("n1").node("n2");
+    for node in ["n1", "n2"] {
+        assert_eq!(table(&world.snapshot, &NodeId::new(node).unwrap()).cookie_secret, "crumbs");
+    }
+    assert!(!format!("{:?}", world.snapshot.cluster).contains("crumbs"));
+}
+
+#[test]
 fn a_published_port_is_opened_on_every_node() {
     let mut world = running(
         World::new(NOW).node("n1").node("n2").service("shop/web", |service| service.replicas(2).port(8000)),
