@@ -54,10 +54,8 @@ impl Table {
         loop {
             let networks = wanted.borrow_and_update().clone();
             // Before anything was assigned there is nothing to rule.
-            let outcome = match networks.as_ref() == &Networks::default() {
-                true => None,
-                false => self.ensure(&networks).await.err(),
-            };
+            let nothing = *networks == Networks::default();
+            let outcome = if nothing { None } else { self.ensure(&networks).await.err() };
             problem.send_if_modified(|known| {
                 if *known == outcome {
                     return false;

@@ -66,7 +66,7 @@ impl Overlay {
                 }
                 match &outcome {
                     Some(error) => {
-                        tracing::error!(error, "networks cannot be joined to those of other nodes")
+                        tracing::error!(error, "networks cannot be joined to those of other nodes");
                     }
                     None => tracing::info!("networks are joined to those of other nodes"),
                 }

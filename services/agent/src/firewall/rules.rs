@@ -40,17 +40,19 @@ const FRAMES: &str = r#"  chain frames {
 "#;
 
 fn chain(name: &str, hook: &str, rules: &[String]) -> String {
-    let rules: String = rules.iter().map(|rule| format!("    {rule}\n")).collect();
-    format!("  chain {name} {{\n    {hook}; policy accept;\n{rules}  }}\n")
+    let hook = format!("{hook}; policy accept;");
+    let lines: Vec<&str> = std::iter::once(hook.as_str()).chain(rules.iter().map(String::as_str)).collect();
+    format!("  chain {name} {{\n    {}\n  }}\n", lines.join("\n    "))
 }
 
 fn members(members: &[IpAddr]) -> String {
     let set = |name: &str, kind: &str, is_v4: bool| {
         let of_kind = members.iter().filter(|member| member.is_ipv4() == is_v4);
         let elements: Vec<String> = of_kind.map(ToString::to_string).collect();
-        let elements = match elements.is_empty() {
-            true => String::new(),
-            false => format!(" elements = {{ {} }};", elements.join(", ")),
+        let elements = if elements.is_empty() {
+            String::new()
+        } else {
+            format!(" elements = {{ {} }};", elements.join(", "))
         };
         format!("  set {name} {{ type {kind};{elements} }}\n")
     };

@@ -220,10 +220,10 @@ fn read_entry(message: &NeighbourMessage) -> Option<(Mac, IpAddr)> {
                 mac = <[u8; 6]>::try_from(bytes.as_slice()).ok().map(Mac);
             }
             NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
-                peer = Some((*address).into())
+                peer = Some((*address).into());
             }
             NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
-                peer = Some((*address).into())
+                peer = Some((*address).into());
             }
             // In this family the library does not know what an address is.
             NeighbourAttribute::Destination(NeighbourAddress::Other(bytes)) => {

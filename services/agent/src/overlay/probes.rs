@@ -18,7 +18,7 @@ use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::managed::{Networks, Segment};
@@ -30,6 +30,7 @@ pub const PORT: u16 = 7076;
 const ROUND: Duration = Duration::from_millis(1500);
 /// Answers that wait to be looked at; what comes beyond counts as lost.
 const QUEUE: usize = 1024;
+const AFTER_AN_ERROR: Duration = Duration::from_millis(10);
 /// The headers of IP and UDP.
 const HEADERS: u32 = 28;
 const ASK: [u8; 8] = *b"gantry?1";
@@ -156,13 +157,10 @@ fn bind(gateway: Ipv4Addr) -> io::Result<UdpSocket> {
 async fn listen(socket: Arc<UdpSocket>, peers: BTreeMap<Ipv4Addr, Path>, answers: mpsc::Sender<(u64, Path)>) {
     let mut packet = vec![0; 1 << 16];
     loop {
-        let (length, from) = match socket.recv_from(&mut packet).await {
-            Ok(received) => received,
-            // Such as a refusal by a node whose agent is away: the next packet may be fine.
-            Err(_) => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            }
+        // Such as a refusal by a node whose agent is away: the next packet may be fine.
+        let Ok((length, from)) = socket.recv_from(&mut packet).await else {
+            sleep(AFTER_AN_ERROR).await;
+            continue;
         };
         let IpAddr::V4(address) = from.ip() else { continue };
         let (Some(path), Some((kind, number))) = (peers.get(&address), read(&packet[..length])) else {

@@ -84,9 +84,10 @@ impl Paths {
         self.states.retain(|path, _| wanted.contains(path));
         for (path, large) in std::mem::take(&mut self.waiting).into_values() {
             if let Some(state) = self.states.get_mut(&path) {
-                match large {
-                    true => state.large.loses(LOST_LARGE),
-                    false => state.small.loses(LOST),
+                if large {
+                    state.large.loses(LOST_LARGE);
+                } else {
+                    state.small.loses(LOST);
                 }
             }
         }
@@ -119,9 +120,10 @@ impl Paths {
         }
         let Some((path, large)) = self.waiting.remove(&number) else { return };
         if let Some(state) = self.states.get_mut(&path) {
-            match large {
-                true => state.large.gets(),
-                false => state.small.gets(),
+            if large {
+                state.large.gets();
+            } else {
+                state.small.gets();
             }
         }
     }
