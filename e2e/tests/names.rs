@@ -35,7 +35,7 @@ fn services_are_found_by_name_alias_and_full_name_and_only_on_shared_networks() 
         r"
 services:
   front: {image: gantry-e2e/probe, networks: [edge, inner]}
-  api: {image: gantry-e2e/probe, deploy: {replicas: 3}, networks: {inner: {aliases: [backend, Api-V2]}}}
+  api: {image: gantry-e2e/probe, deploy: {replicas: 3, endpoint_mode: dnsrr}, networks: {inner: {aliases: [backend, Api-V2]}}}
   lonely: {image: gantry-e2e/probe, networks: [edge]}
 networks: {edge: , inner: {internal: true}}
 ",

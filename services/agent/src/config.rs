@@ -40,7 +40,7 @@ pub struct Config {
     /// The nftables program.
     #[arg(long, env = "GANTRY_NFT", default_value = "/usr/sbin/nft")]
     pub nft: String,
-    /// Takes away what the agent of this cluster left in the host's firewall, and ends.
+    /// Takes away what the agent of this cluster left in the host's firewall and among its interfaces, and ends.
     #[arg(long, value_name = "CLUSTER_ID")]
     pub clean_up: Option<String>,
 }

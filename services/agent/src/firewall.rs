@@ -1,10 +1,14 @@
-//! The node's rules that make service addresses lead to its own proxy.
+//! The node's rules: service addresses lead to its own proxy, networks are kept apart, and frames of the
+//! overlay are taken from the cluster's nodes only.
 //!
 //! One nftables table per cluster, made whole in one transaction and looked at again now and then:
 //! somebody who flushes all rules of the host takes the addresses away for seconds only. The table stays
 //! when the agent ends, so that addresses work without it; `gantry leave` takes it away.
 
+mod rules;
+
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_model::ClusterId;
@@ -14,7 +18,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::managed::Redirect;
+use crate::managed::Networks;
+use rules::{gone, rules};
 
 /// How often the rules are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -41,17 +46,16 @@ impl Table {
     /// while they are.
     pub async fn keep(
         mut self,
-        mut wanted: watch::Receiver<Option<Redirect>>,
+        mut wanted: watch::Receiver<Arc<Networks>>,
         mut engine: watch::Receiver<Option<String>>,
         problem: watch::Sender<Option<String>>,
         stop: CancellationToken,
     ) {
         loop {
-            let redirect = wanted.borrow_and_update().clone();
-            let outcome = match &redirect {
-                Some(redirect) => self.ensure(redirect).await.err(),
-                None => None,
-            };
+            let networks = wanted.borrow_and_update().clone();
+            // Before anything was assigned there is nothing to rule.
+            let nothing = *networks == Networks::default();
+            let outcome = if nothing { None } else { self.ensure(&networks).await.err() };
             problem.send_if_modified(|known| {
                 if *known == outcome {
                     return false;
@@ -73,8 +77,8 @@ impl Table {
         }
     }
 
-    async fn ensure(&mut self, redirect: &Redirect) -> Result<(), String> {
-        let rules = rules(&self.name, redirect);
+    async fn ensure(&mut self, networks: &Networks) -> Result<(), String> {
+        let rules = rules(&self.name, networks);
         if let Some((applied, shown)) = &self.applied
             && *applied == rules
             && self.show().await.is_ok_and(|now| now == *shown)
@@ -95,37 +99,6 @@ impl Table {
     pub async fn remove(&self) -> Result<(), String> {
         run(&self.nft, &["-f", "-"], &gone(&self.name)).await.map(drop)
     }
-}
-
-/// Removes the table, whether it is there or not.
-fn gone(table: &str) -> String {
-    format!("add table inet {table}\ndelete table inet {table}\n")
-}
-
-/// The whole table, as one transaction for `nft -f`.
-///
-/// Connections are redirected before the engine's own rules see them. What else is sent to a service
-/// address has nowhere to go, and is told so instead of leaving the host. Names and the proxy can be
-/// reached from Gantry's bridges; chains of others that come later may still refuse it.
-fn rules(table: &str, redirect: &Redirect) -> String {
-    let Redirect { range, port } = redirect;
-    let lead = format!(
-        "ip daddr {range} meta l4proto tcp redirect to :{port}; ip daddr {range} meta l4proto icmp redirect;"
-    );
-    let gone = gone(table);
-    format!(
-        r#"{gone}table inet {table} {{
-  chain pre {{ type nat hook prerouting priority dstnat - 5; policy accept; {lead} }}
-  chain out {{ type nat hook output priority -105; policy accept; {lead} }}
-  chain in {{
-    type filter hook input priority filter - 5; policy accept;
-    iifname "gt-*" meta l4proto {{ tcp, udp }} th dport 53 accept;
-    iifname "gt-*" tcp dport {port} accept;
-  }}
-  chain forward {{ type filter hook forward priority filter - 5; policy accept; ip daddr {range} reject; }}
-}}
-"#
-    )
 }
 
 async fn run(nft: &str, arguments: &[&str], input: &str) -> Result<String, String> {
@@ -160,9 +133,11 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::managed::Redirect;
 
-    fn redirect() -> Redirect {
-        Redirect { range: "10.223.0.0/16".parse().unwrap(), port: 7075 }
+    fn networks(port: u16) -> Networks {
+        let redirect = Some(Redirect { range: "10.223.0.0/16".parse().unwrap(), port });
+        Networks { redirect, ..Networks::default() }
     }
 
     /// A program that stands for `nft`: keeps what it is given in a file, shows it, and can be broken.
@@ -178,27 +153,18 @@ mod tests {
         path.display().to_string()
     }
 
-    #[test]
-    fn the_whole_table_is_replaced_in_one_transaction() {
-        let rules = rules("gantry_c1", &redirect());
-        let start = "add table inet gantry_c1\ndelete table inet gantry_c1\ntable inet gantry_c1 {";
-        assert!(rules.starts_with(start), "{rules}");
-        assert_eq!(rules.matches("ip daddr 10.223.0.0/16 meta l4proto tcp redirect to :7075").count(), 2);
-        assert_eq!(rules.matches('{').count(), rules.matches('}').count());
-    }
-
     #[tokio::test]
     async fn rules_are_made_once_and_again_when_somebody_took_them_away() {
         let folder = tempfile::tempdir().unwrap();
         let mut table = Table::new(&fake(folder.path()), &ClusterId::new("c1").unwrap());
         let times = || std::fs::read_to_string(folder.path().join("rules.times")).unwrap().lines().count();
-        table.ensure(&redirect()).await.unwrap();
-        table.ensure(&redirect()).await.unwrap();
+        table.ensure(&networks(7075)).await.unwrap();
+        table.ensure(&networks(7075)).await.unwrap();
         assert_eq!(times(), 1);
         std::fs::write(folder.path().join("rules"), "").unwrap();
-        table.ensure(&redirect()).await.unwrap();
+        table.ensure(&networks(7075)).await.unwrap();
         assert_eq!(times(), 2);
-        table.ensure(&Redirect { port: 8075, ..redirect() }).await.unwrap();
+        table.ensure(&networks(8075)).await.unwrap();
         assert_eq!(times(), 3);
     }
 
@@ -207,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut table = Table::new(&fake(folder.path()), &ClusterId::new("c1").unwrap());
         std::fs::write(folder.path().join("rules.broken"), "").unwrap();
-        let error = table.ensure(&redirect()).await.unwrap_err();
+        let error = table.ensure(&networks(7075)).await.unwrap_err();
         assert!(error.ends_with("failed: no permission"), "{error}");
         let nowhere = Table::new("/nowhere/nft", &ClusterId::new("c1").unwrap());
         assert!(nowhere.remove().await.unwrap_err().contains("cannot run /nowhere/nft"));

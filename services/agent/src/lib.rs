@@ -13,6 +13,7 @@ pub mod firewall;
 pub mod images;
 pub mod managed;
 pub mod metrics;
+pub mod overlay;
 pub mod public;
 pub mod relay;
 pub mod session;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use gantry_agent::config::Config;
 use gantry_agent::firewall::Table;
+use gantry_agent::overlay::Overlay;
 use gantry_boot::{chain, install_crypto, shutdown, telemetry};
 use gantry_model::ClusterId;
 
@@ -30,15 +31,20 @@ async fn main() -> ExitCode {
 }
 
 async fn clean_up(nft: &str, cluster: &str) -> ExitCode {
-    let removed = match ClusterId::new(cluster) {
-        Ok(cluster) => Table::new(nft, &cluster).remove().await,
-        Err(bad) => Err(bad.to_string()),
-    };
-    match removed {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error, "cannot take the rules out of the firewall");
-            ExitCode::FAILURE
+    let cluster = match ClusterId::new(cluster) {
+        Ok(cluster) => cluster,
+        Err(bad) => {
+            tracing::error!(error = bad.to_string(), "cannot clean up");
+            return ExitCode::FAILURE;
         }
+    };
+    let rules = Table::new(nft, &cluster).remove().await;
+    let devices = Overlay::new(&cluster).remove().await;
+    if let Err(error) = &rules {
+        tracing::error!(error, "cannot take the rules out of the firewall");
     }
+    if let Err(error) = &devices {
+        tracing::error!(error, "cannot take the overlay's interfaces away");
+    }
+    if rules.is_ok() && devices.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -22,7 +22,7 @@ mod supervisor;
 mod tests;
 mod watch;
 
-pub use assignment::{Assignment, Redirect, Segment, VolumeUse};
+pub use assignment::{Assignment, Joint, Networks, Peer, Redirect, Segment, VolumeUse};
 pub use board::Board;
 pub use disk::Disk;
 pub use docker::DockerRuntime;

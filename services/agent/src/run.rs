@@ -1,5 +1,6 @@
 //! Puts the parts together.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::engine::Engine;
 use crate::firewall::Table;
 use crate::managed::{self, Disk, DockerRuntime, Fleet, Folders};
 use crate::metrics;
+use crate::overlay::{Overlay, probes};
 use crate::public::{Containers, HostInfo, Images, Resources};
 use crate::session::{Own, Sessions};
 
@@ -123,7 +125,10 @@ async fn manage(
     let fleet = Fleet::open(runtime.clone(), folders, disk).await;
     let (problem, problems) = watch::channel(None);
     let (network_problem, network_problems) = watch::channel(None);
+    let (overlay_problem, overlay_problems) = watch::channel(None);
+    let (broken, broken_paths) = watch::channel(BTreeSet::new());
     let firewall = Table::new(&config.nft, &identity.cluster);
+    let overlay = Overlay::new(&identity.cluster);
     let name = match (&config.name, engine.host().await) {
         (Some(name), _) => name.clone(),
         (None, Ok((host, _))) if !host.hostname.is_empty() => host.hostname,
@@ -142,6 +147,8 @@ async fn manage(
         fleet: fleet.clone(),
         problem: problems.clone(),
         network: network_problems,
+        overlay: overlay_problems,
+        broken_paths,
         connected,
     };
     let readiness = Readiness::waiting_for("the Docker Engine");
@@ -152,7 +159,15 @@ async fn manage(
         () = managed::watch(fleet.clone(), runtime, problem, stop.clone()) => Ok(()),
         () = fleet.keep_clean(stop.clone()) => Ok(()),
         () = sessions.run(stop.clone()) => Ok(()),
-        () = firewall.keep(fleet.redirect(), problems.clone(), network_problem, stop.clone()) => Ok(()),
+        () = firewall.keep(fleet.networks(), problems.clone(), network_problem, stop.clone()) => Ok(()),
+        () = overlay.keep(
+            fleet.networks(),
+            fleet.networks_made(),
+            problems.clone(),
+            overlay_problem,
+            stop.clone(),
+        ) => Ok(()),
+        () = probes::keep(fleet.networks(), broken, stop.clone()) => Ok(()),
         () = tell_readiness(readiness, problems) => Ok(()),
         ended = serving_admin => match ended {
             Ok(()) => {

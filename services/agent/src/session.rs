@@ -1,7 +1,7 @@
 //! The agent's connection to the scheduler: says hello, reports, and takes what is wanted. It is made
 //! again whenever it is lost; replicas run on meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use gantry_api::node::v1::session_request::Message as ToScheduler;
 use gantry_api::node::v1::session_response::Message as FromScheduler;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
-    Assignments, Heartbeat, Hello, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
+    self as node, Assignments, Heartbeat, Hello, Lost, SessionRequest, SessionResponse, StatusReport,
+    VolumeRemoved,
 };
 use gantry_boot::{Backoff, chain, now};
-use gantry_model::{Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
+use gantry_model::{BrokenPath, Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -61,6 +62,10 @@ pub struct Sessions<R> {
     pub problem: watch::Receiver<Option<String>>,
     /// Why service addresses do not work.
     pub network: watch::Receiver<Option<String>>,
+    /// Why networks cannot be joined to those of other nodes.
+    pub overlay: watch::Receiver<Option<String>>,
+    /// The nodes that are not reached.
+    pub broken_paths: watch::Receiver<BTreeSet<BrokenPath>>,
     /// Whether a session is open, for readiness: `None`, or why not.
     pub connected: watch::Sender<Option<String>>,
 }
@@ -187,17 +192,22 @@ impl<R: Runtime> Sessions<R> {
         let mut ticks = interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut problem, mut refusal) = (self.problem.clone(), refused.subscribe());
-        let mut network = self.network.clone();
+        let (mut network, mut overlay) = (self.network.clone(), self.overlay.clone());
+        let mut broken = self.broken_paths.clone();
         loop {
             let engine_error = problem.borrow_and_update().clone().unwrap_or_default();
             let refused = refusal.borrow_and_update().clone();
             let network_error = network.borrow_and_update().clone().unwrap_or_default();
-            let heartbeat = Heartbeat { engine_error, refused, network_error };
+            let overlay_error = overlay.borrow_and_update().clone().unwrap_or_default();
+            let broken_paths = broken.borrow_and_update().iter().map(write_path).collect();
+            let heartbeat = Heartbeat { engine_error, refused, network_error, overlay_error, broken_paths };
             send(outgoing, ToScheduler::Heartbeat(heartbeat)).await?;
             tokio::select! {
                 _ = ticks.tick() => {}
                 _ = problem.changed() => {}
                 _ = network.changed() => {}
+                _ = overlay.changed() => {}
+                _ = broken.changed() => {}
                 _ = refusal.changed() => {}
             }
         }
@@ -238,6 +248,14 @@ impl<R: Runtime> Sessions<R> {
             }
             self.fleet.volume_removals_changed(VOLUME_AGAIN).await;
         }
+    }
+}
+
+fn write_path(path: &BrokenPath) -> node::BrokenPath {
+    node::BrokenPath {
+        network: path.network.clone(),
+        node_id: path.node.to_string(),
+        lost: if path.only_large { Lost::Large } else { Lost::Everything }.into(),
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Zone {
     pub gateway: Ipv4Addr,
     /// Its range.
     pub subnet: Ipv4Net,
+    /// It has no way out.
+    internal: bool,
     names: HashMap<String, Name>,
 }
 
@@ -82,6 +84,7 @@ impl Table {
                 subnet: zone.subnet.parse().map_err(|_| {
                     Invalid::new("zones.subnet", format!("is {:?}, not a range", zone.subnet))
                 })?,
+                internal: zone.internal,
                 names,
             };
             zones.insert(zone.network.clone(), read);
@@ -101,15 +104,24 @@ impl Table {
     /// `network`: only what its own networks know. `turn`: the next in the rotation, for questions that
     /// get an address.
     pub fn find(&self, asker: IpAddr, network: &str, name: &str, turn: bool) -> Found {
-        let own = [network.to_owned()];
-        let visible = match self.asker(asker) {
-            Some(asker) => asker.networks.as_slice(),
-            None => own.as_slice(),
-        };
-        visible
-            .iter()
-            .find_map(|network| self.zones.get(network)?.names.get(name))
+        self.visible(asker, network)
+            .find_map(|zone| zone.names.get(name))
             .map_or(Found::Unknown, |name| Found::Addresses(name.answer(turn)))
+    }
+
+    /// Whether names of the world are for whoever asks from `asker` in `network`: one of its networks has a
+    /// way out. Questions would be one otherwise.
+    pub fn may_ask_the_world(&self, asker: IpAddr, network: &str) -> bool {
+        self.visible(asker, network).any(|zone| !zone.internal)
+    }
+
+    /// The networks that an asker sees.
+    fn visible<'a>(&'a self, asker: IpAddr, network: &'a str) -> impl Iterator<Item = &'a Zone> {
+        let known = self.asker(asker).map(|asker| asker.networks.iter());
+        // One that somebody attached by hand, or the host itself; nobody else is to ask here.
+        let stray = self.zones.get(network).filter(|zone| known.is_none() && zone.holds(asker));
+        let own = known.into_iter().flatten().filter_map(|network| self.zones.get(network));
+        own.chain(stray)
     }
 
     /// The name servers that a container wants asked for names of the world; empty for the node's.
@@ -133,6 +145,12 @@ impl Table {
             IpAddr::V4(address) => self.askers.get(&address),
             IpAddr::V6(_) => None,
         }
+    }
+}
+
+impl Zone {
+    fn holds(&self, asker: IpAddr) -> bool {
+        matches!(asker, IpAddr::V4(asker) if self.subnet.contains(&asker) || asker.is_loopback())
     }
 }
 
@@ -165,6 +183,7 @@ mod tests {
             gateway: format!("10.192.{third}.1"),
             subnet: format!("10.192.{third}.0/24"),
             names,
+            internal: network == "back",
         };
         let asker = |address: &str, networks: &[&str]| wire::Asker {
             addresses: vec![address.into()],
@@ -233,6 +252,24 @@ mod tests {
             "a stray sees the network that it asks in"
         );
         assert_eq!(table.find(at("10.192.1.77"), "back", "db", true), Found::Addresses(vec![]));
+        for outsider in ["172.17.0.2", "10.192.0.77", "2001:db8::1"] {
+            assert_eq!(table.find(at(outsider), "back", "db", true), Found::Unknown, "{outsider}");
+        }
+    }
+
+    #[test]
+    fn who_is_on_internal_networks_only_does_not_ask_the_world() {
+        let mut wire = table();
+        wire.askers.push(wire::Asker {
+            addresses: vec!["10.192.1.7".into()],
+            networks: vec!["back".into()],
+            forward_to: Vec::new(),
+        });
+        let table = Table::read(&wire, &Table::default()).unwrap();
+        let may = |asker: &str, network: &str| table.may_ask_the_world(at(asker), network);
+        assert!(may("10.192.0.9", "front") && may("10.192.0.8", "back"), "a network of theirs has a way out");
+        assert!(!may("10.192.1.7", "back") && !may("10.192.1.77", "back"));
+        assert!(!may("172.17.0.2", "front"), "who is on none of them asks others");
     }
 
     #[test]

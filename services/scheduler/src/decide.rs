@@ -11,6 +11,7 @@ mod depends;
 mod drain;
 mod filter;
 mod finish;
+mod overlay;
 mod place;
 mod plan;
 mod ports;
@@ -22,6 +23,7 @@ mod update;
 
 pub use action::Action;
 pub use address::{Exhausted, Pool, SMALLEST_PREFIX};
+pub use overlay::{apart, participants};
 pub use place::explain;
 pub use plan::{Plan, record_event};
 pub use ports::published;
@@ -42,6 +44,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Plan {
     ports::choose(&mut plan);
     service_address::give(&mut plan);
     place::place(&mut plan);
+    overlay::spread(&mut plan);
     drain::advance(&mut plan);
     finish::clean_up(&mut plan);
     service_address::release(&mut plan);

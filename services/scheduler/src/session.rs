@@ -2,6 +2,7 @@
 
 mod agents;
 mod assignments;
+mod paths;
 mod relays;
 mod routing;
 mod traffic;

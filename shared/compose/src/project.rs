@@ -212,7 +212,6 @@ fn assemble(
     check_ports(log, &published);
     check_routes(log, &routed);
     check_cycles(log, &root, &services);
-    check_endpoint_modes(log, &root, &services, &networks);
     Some((StackSpec { name, services, networks, volumes }, builds, root))
 }
 
@@ -340,33 +339,6 @@ fn check_routes(log: &Log, routed: &[(gantry_model::Route, At, String)]) {
         let taken = routed[..at].iter().find(|(other, _, of)| of != service && route.is_same_as(other));
         if let Some((_, _, other)) = taken {
             log.error(*place, format!("the route {route} is taken: the service {other} has it already"));
-        }
-    }
-}
-
-/// A container on an internal network has no way to a virtual address.
-fn check_endpoint_modes(
-    log: &Log,
-    root: &Node,
-    services: &BTreeMap<String, gantry_model::ServiceSpec>,
-    networks: &BTreeMap<String, gantry_model::NetworkSpec>,
-) {
-    for (name, service) in services {
-        if service.endpoint_mode != Some(gantry_model::EndpointMode::Vip) {
-            continue;
-        }
-        let keys = service.network_keys();
-        let internal = keys.iter().find(|key| networks.get(*key).is_some_and(|network| network.internal));
-        if let Some(network) = internal {
-            let at = root
-                .get("services")
-                .and_then(|all| all.get(name))
-                .and_then(|service| service.get("deploy"))
-                .and_then(|deploy| deploy.get("endpoint_mode"));
-            log.warning(
-                at.map_or(root.at, |node| node.at),
-                format!("endpoint_mode vip is not honoured on {network}, which is internal: its name stands for replicas there"),
-            );
         }
     }
 }

@@ -1,9 +1,12 @@
 //! What was seen. Nothing here is stored: whoever saw it says it again when asked.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::container::Port;
 use crate::health::Health;
+use crate::ids::NodeId;
 use crate::time::Timestamp;
 
 /// What an agent sees of a replica.
@@ -80,6 +83,21 @@ pub struct NodeStatus {
     pub refused: Option<String>,
     /// Why service addresses do not work there. Containers can be started all the same.
     pub network_error: Option<String>,
+    /// Why its networks cannot be joined to those of other nodes.
+    pub overlay_error: Option<String>,
+    /// The nodes that it does not reach over a network they share.
+    pub broken_paths: BTreeSet<BrokenPath>,
+}
+
+/// A network over which a node does not reach another one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BrokenPath {
+    /// The other node.
+    pub node: NodeId,
+    /// The network's name on the engine.
+    pub network: String,
+    /// Small packets arrive, and those as large as the cluster allows do not.
+    pub only_large: bool,
 }
 
 impl NodeStatus {

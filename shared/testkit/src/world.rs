@@ -55,7 +55,7 @@ impl World {
         self.put(Record::Node(Arc::new(Node {
             id: id.clone(),
             name: name.into(),
-            addresses: vec!["192.0.2.1".into()],
+            addresses: vec![format!("192.0.2.{}", self.snapshot.nodes.size() + 1)],
             agent_port: 7071,
             labels: BTreeMap::new(),
             availability: Availability::Active,

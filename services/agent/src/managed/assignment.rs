@@ -1,14 +1,19 @@
 //! What the scheduler wants of this node, parsed and ready to be kept.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
 use gantry_api::Invalid;
 use gantry_api::cluster::v1 as cluster;
 use gantry_api::node::v1 as wire;
-use gantry_model::{BadName, Container, Goal, Ipv4Net, Port, ReplicaId, ServiceId, StackName, Timestamp};
+use gantry_model::{
+    BadName, Container, Goal, Ipv4Net, NodeId, Port, ReplicaId, ServiceId, StackName, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Attachment;
+use crate::overlay::Mac;
 
 /// One replica that this node is to run, or to end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +63,33 @@ pub struct Segment {
     pub internal: bool,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// How it is joined to its parts on other nodes; `None` where it is on this node only.
+    #[serde(default)]
+    pub overlay: Option<Joint>,
+}
+
+/// How a network is joined to its parts on other nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joint {
+    /// The network's number.
+    pub vni: u32,
+    /// This node's address on the underlay.
+    pub local: IpAddr,
+    /// The network's other nodes.
+    pub peers: Vec<Peer>,
+    /// Containers on other nodes: hardware address, and address of the node.
+    pub endpoints: Vec<(Mac, IpAddr)>,
+}
+
+/// Another node of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The node.
+    pub node: NodeId,
+    /// Its address on the underlay.
+    pub underlay: IpAddr,
+    /// Its own address in the network.
+    pub gateway: Ipv4Addr,
 }
 
 /// One volume on this node.
@@ -82,6 +114,17 @@ pub struct Redirect {
     pub range: Ipv4Net,
     /// The port of the proxy.
     pub port: u16,
+}
+
+/// What this node's networks are to be, as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// The networks.
+    pub segments: Vec<Segment>,
+    /// How service addresses lead to the node's proxy.
+    pub redirect: Option<Redirect>,
+    /// The addresses of the cluster's other nodes.
+    pub members: Vec<IpAddr>,
 }
 
 impl TryFrom<wire::Redirect> for Redirect {
@@ -141,7 +184,15 @@ impl TryFrom<wire::Assignment> for Assignment {
 }
 
 impl From<wire::Segment> for Segment {
+    /// A network whose joint cannot be read is one of this node only: its containers run all the same.
     fn from(segment: wire::Segment) -> Self {
+        let overlay = segment.overlay.and_then(|overlay| match Joint::try_from(overlay) {
+            Ok(joint) => Some(joint),
+            Err(problem) => {
+                tracing::error!(network = segment.name, %problem, "cannot read how a network is joined");
+                None
+            }
+        });
         Self {
             name: segment.name,
             bridge: segment.bridge,
@@ -151,7 +202,38 @@ impl From<wire::Segment> for Segment {
             mtu: segment.mtu,
             internal: segment.internal,
             labels: segment.labels,
+            overlay,
         }
+    }
+}
+
+impl TryFrom<wire::Overlay> for Joint {
+    type Error = Invalid;
+
+    fn try_from(overlay: wire::Overlay) -> Result<Self, Invalid> {
+        fn read<T: FromStr>(field: &'static str, text: &str) -> Result<T, Invalid> {
+            text.parse().map_err(|_| Invalid::new(field, format!("is {text:?}, which is no address")))
+        }
+        let peer = |peer: wire::OverlayPeer| {
+            Ok(Peer {
+                node: NodeId::new(&peer.node_id)
+                    .map_err(|bad| Invalid::new("peers.node_id", bad.to_string()))?,
+                underlay: read("peers.underlay", &peer.underlay)?,
+                gateway: read("peers.gateway", &peer.gateway)?,
+            })
+        };
+        let endpoint = |endpoint: wire::OverlayEndpoint| {
+            Ok((read("endpoints.mac", &endpoint.mac)?, read("endpoints.underlay", &endpoint.underlay)?))
+        };
+        if overlay.vni == 0 || overlay.vni >= 1 << 24 {
+            return Err(Invalid::new("vni", format!("is {}, not a number of 24 bits", overlay.vni)));
+        }
+        Ok(Self {
+            vni: overlay.vni,
+            local: read("local", &overlay.local)?,
+            peers: overlay.peers.into_iter().map(peer).collect::<Result<_, _>>()?,
+            endpoints: overlay.endpoints.into_iter().map(endpoint).collect::<Result<_, _>>()?,
+        })
     }
 }
 

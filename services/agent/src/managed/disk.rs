@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use gantry_model::{Lineage, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-use super::assignment::{Assignment, Redirect, Segment, VolumeUse};
+use super::assignment::{Assignment, Networks, Redirect, Segment, VolumeUse};
 
 /// What was last wanted of this node, and by which state.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,11 +28,23 @@ pub struct Disk {
     /// How service addresses lead to the node's proxy.
     #[serde(default)]
     pub redirect: Option<Redirect>,
+    /// The addresses of the cluster's other nodes.
+    #[serde(default)]
+    pub members: Vec<IpAddr>,
 }
 
 impl Disk {
     fn path(folder: &Path) -> PathBuf {
         folder.join("assignments.json")
+    }
+
+    /// What the node's networks are to be.
+    pub fn networks(&self) -> Networks {
+        Networks {
+            segments: self.segments.clone(),
+            redirect: self.redirect.clone(),
+            members: self.members.clone(),
+        }
     }
 
     /// Reads what was saved in `folder`; nothing, if nothing was.

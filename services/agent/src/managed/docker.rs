@@ -160,7 +160,9 @@ impl Runtime for DockerRuntime {
             subnet: segment.subnet.clone(),
             gateway: segment.gateway.clone(),
             ip_range: segment.ip_range.clone(),
-            internal: segment.internal,
+            // The firewall keeps what is inside inside: the engine would take the way to names and to service
+            // addresses too.
+            internal: false,
             options,
             labels: segment.labels.clone(),
         };

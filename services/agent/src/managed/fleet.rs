@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::assignment::{Assignment, Redirect};
+use super::assignment::{Assignment, Networks, Redirect};
 use super::board::Board;
 use super::disk::Disk;
 use super::resolv::Folders;
@@ -44,7 +44,7 @@ pub struct Fleet<R> {
     inner: Arc<Mutex<Inner>>,
     sweep: Arc<Notify>,
     volumes: Arc<Notify>,
-    redirect: Arc<watch::Sender<Option<Redirect>>>,
+    networks: Arc<watch::Sender<Arc<Networks>>>,
 }
 
 struct Inner {
@@ -73,7 +73,7 @@ impl<R: Runtime> Fleet<R> {
             stops: Semaphore::new(STOPS),
         });
         shared.segments.want(disk.segments.clone()).await;
-        let redirect = Arc::new(watch::Sender::new(disk.redirect.clone()));
+        let networks = Arc::new(watch::Sender::new(Arc::new(disk.networks())));
         let inner = Inner {
             disk,
             supervisors: HashMap::new(),
@@ -87,7 +87,7 @@ impl<R: Runtime> Fleet<R> {
             inner: Arc::new(Mutex::new(inner)),
             sweep: Arc::default(),
             volumes: Arc::default(),
-            redirect,
+            networks,
         };
         fleet.inner.lock().await.supervise(&fleet.shared);
         fleet
@@ -98,9 +98,14 @@ impl<R: Runtime> Fleet<R> {
         &self.shared.board
     }
 
-    /// How service addresses are to lead to the node's proxy.
-    pub fn redirect(&self) -> watch::Receiver<Option<Redirect>> {
-        self.redirect.subscribe()
+    /// What the node's networks are to be.
+    pub fn networks(&self) -> watch::Receiver<Arc<Networks>> {
+        self.networks.subscribe()
+    }
+
+    /// Counts the networks that were made.
+    pub fn networks_made(&self) -> watch::Receiver<u64> {
+        self.shared.segments.made()
     }
 
     /// Whether a scheduler's state is to be believed.
@@ -166,9 +171,10 @@ impl<R: Runtime> Fleet<R> {
         inner.trusted |= full;
         self.shared.segments.want(inner.disk.segments.clone()).await;
         self.shared.set_volumes(&inner.disk.volumes);
-        self.redirect.send_if_modified(|redirect| {
-            let changed = *redirect != inner.disk.redirect;
-            redirect.clone_from(&inner.disk.redirect);
+        let networks = inner.disk.networks();
+        self.networks.send_if_modified(|known| {
+            let changed = **known != networks;
+            *known = Arc::new(networks);
             changed
         });
         inner.supervise(&self.shared);
@@ -206,9 +212,9 @@ impl<R: Runtime> Fleet<R> {
         }
     }
 
-    /// Removes networks that nobody uses, until `stop`.
+    /// Removes networks that nobody uses, and makes those that are to be here without a replica, until `stop`.
     pub async fn keep_clean(&self, stop: CancellationToken) {
-        let mut clean = true;
+        let mut clean = false;
         let mut statuses = self.shared.board.subscribe();
         loop {
             let woken = async {
@@ -222,8 +228,13 @@ impl<R: Runtime> Fleet<R> {
                 // While something is left, try now and then without being told.
                 _ = timeout(if clean { Duration::from_mins(1) } else { SWEEP_AGAIN }, woken) => {}
             }
+            let made = self.shared.segments.ensure_joined(&self.shared.runtime).await;
+            if let Err(error) = &made {
+                tracing::warn!(%error, "cannot make a network yet; trying again");
+            }
+            clean = made.is_ok();
             if self.inner.lock().await.trusted {
-                clean = match self.shared.segments.sweep(&self.shared.runtime).await {
+                clean &= match self.shared.segments.sweep(&self.shared.runtime).await {
                     Ok(clean) => clean,
                     Err(error) => {
                         tracing::debug!(%error, "cannot look for networks that nobody uses");
@@ -286,6 +297,7 @@ fn next_disk(before: &Disk, lineage: Lineage, message: wire::Assignments, now: T
                 before.redirect.clone()
             }
         }),
+        members: message.members.iter().filter_map(|address| address.parse().ok()).collect(),
     }
 }
 

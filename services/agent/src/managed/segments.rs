@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use super::assignment::Segment;
 use super::runtime::Runtime;
@@ -13,6 +13,8 @@ use crate::engine::{Error, Kind};
 pub struct Segments {
     /// What is wanted, and the names of what is known to be there.
     inner: Mutex<(Vec<Segment>, HashSet<String>)>,
+    /// Counts what was made, or found to be there.
+    made: watch::Sender<u64>,
 }
 
 impl Segments {
@@ -24,6 +26,20 @@ impl Segments {
     /// What is wanted.
     pub async fn wanted(&self) -> Vec<Segment> {
         self.inner.lock().await.0.clone()
+    }
+
+    /// Counts the networks that were made.
+    pub fn made(&self) -> watch::Receiver<u64> {
+        self.made.subscribe()
+    }
+
+    /// Makes the networks that other nodes have too: this node's proxy may need them where no replica does.
+    pub async fn ensure_joined<R: Runtime>(&self, runtime: &R) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for segment in self.wanted().await.into_iter().filter(|segment| segment.overlay.is_some()) {
+            outcome = outcome.and(self.ensure(runtime, &segment.name).await);
+        }
+        outcome
     }
 
     /// Makes the network if it is not there.
@@ -41,6 +57,7 @@ impl Segments {
         })?;
         runtime.ensure_segment(segment).await?;
         present.insert(name.to_owned());
+        self.made.send_modify(|made| *made += 1);
         Ok(())
     }
 

@@ -25,6 +25,7 @@ struct Line {
     kernel: String,
     architecture: String,
     joined: String,
+    conditions: Vec<String>,
 }
 
 impl From<wire::Node> for Line {
@@ -45,6 +46,7 @@ impl From<wire::Node> for Line {
             kernel: host.kernel,
             architecture: host.architecture,
             joined: when::shown(node.joined_at),
+            conditions: node.conditions,
         }
     }
 }
@@ -71,7 +73,12 @@ impl Row for Line {
 
 impl Line {
     fn state(&self) -> String {
-        if self.ready { "ready".to_owned() } else { format!("down ({})", self.message) }
+        match (self.ready, self.conditions.as_slice()) {
+            (false, _) => format!("down ({})", self.message),
+            (true, []) => "ready".to_owned(),
+            (true, [only]) => format!("ready, but {only}"),
+            (true, [first, rest @ ..]) => format!("ready, but {first} (and {} more)", rest.len()),
+        }
     }
 }
 
@@ -105,7 +112,8 @@ pub async fn run(cluster: &Cluster, command: Command) -> Result<()> {
                     ("agent", line.agent.clone()),
                     ("joined", line.joined.clone()),
                 ]
-                .iter()
+                .into_iter()
+                .chain(line.conditions.iter().map(|condition| ("network", condition.clone())))
                 .fold(String::new(), |text, (name, value)| format!("{text}{name:<10} {value}\n"))
             })
         }

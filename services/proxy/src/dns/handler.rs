@@ -42,12 +42,14 @@ impl Handler {
         let text = name.to_string().trim_end_matches('.').to_lowercase();
         if let Some(address) = reverse(&text) {
             // Nobody outside knows who has an address of ours.
-            return if table.is_inside(address) { Own::Code(ResponseCode::NXDomain) } else { Own::Forward };
+            let ours = table.is_inside(address) || !table.may_ask_the_world(asker, &self.network);
+            return if ours { Own::Code(ResponseCode::NXDomain) } else { Own::Forward };
         }
         // A question for IPv6 comes beside most, and must not take a turn: of two replicas one would get all.
         let turn = matches!(wanted, RecordType::A | RecordType::ANY);
         match table.find(asker, &self.network, &text, turn) {
-            Found::Unknown => Own::Forward,
+            Found::Unknown if table.may_ask_the_world(asker, &self.network) => Own::Forward,
+            Found::Unknown => Own::Code(ResponseCode::ServFail),
             // "Try again" is the truth, and unlike "no such name" nobody remembers it.
             Found::Addresses(none) if none.is_empty() => Own::Code(ResponseCode::ServFail),
             Found::Addresses(addresses) if turn => Own::Addresses(addresses),

@@ -37,6 +37,10 @@ pub enum Action {
     GiveAddress { stack: StackName, key: String, service: ServiceId, address: Ipv4Addr },
     /// A service needs its addresses on a network no more.
     ReleaseAddress { stack: StackName, key: String, service: String },
+    /// A node gets its own part of a network on which it has no replica.
+    JoinNetwork { stack: StackName, key: String, node: NodeId, segment: NodeSegment },
+    /// A node's part of a network is taken back.
+    LeaveNetwork { stack: StackName, key: String, node: NodeId },
     /// A replica cannot be placed.
     Wait { replica: ReplicaId, reason: String },
     /// A replica gets no new work.
@@ -76,6 +80,8 @@ impl Action {
             Self::AssignPorts { .. } => "PortsChosen",
             Self::GiveAddress { .. } => "AddressGiven",
             Self::ReleaseAddress { .. } => "AddressReleased",
+            Self::JoinNetwork { .. } => "NetworkJoined",
+            Self::LeaveNetwork { .. } => "NetworkLeft",
             Self::Pause { .. } => "Pausing",
             Self::Wait { .. } => "Pending",
             Self::Drain { .. } => "Draining",
@@ -133,6 +139,17 @@ impl Action {
                 })
             }
             Self::ReleaseAddress { stack, key, service } => release(snapshot, stack, key, service, now),
+            Self::JoinNetwork { stack, key, node, segment } => {
+                change_network(snapshot, stack, key, |network| {
+                    network.cursor = offset(network, segment.gateway);
+                    network.nodes.insert(node.clone(), segment.clone());
+                })
+            }
+            Self::LeaveNetwork { stack, key, node } => change_network(snapshot, stack, key, |network| {
+                let left = network.nodes.remove(node).map(|segment| (segment.gateway, now.after(COOLING)));
+                network.cooling.retain(|(_, until)| *until > now);
+                network.cooling.extend(left);
+            }),
             Self::Complete { replica, outcome } => {
                 change_replica(snapshot, replica, |record| record.outcome = Some(*outcome))
             }
@@ -176,6 +193,8 @@ impl Action {
             | Self::ForgetNetwork { .. }
             | Self::ForgetVolume { .. }
             | Self::ReleaseAddress { .. }
+            | Self::JoinNetwork { .. }
+            | Self::LeaveNetwork { .. }
             | Self::Forget { .. } => None,
             Self::AssignPorts { ports, .. } if ports.is_empty() => None,
             Self::AssignPorts { service, .. } | Self::GiveAddress { service, .. } => {
@@ -231,6 +250,12 @@ impl fmt::Display for Action {
             }
             Self::ReleaseAddress { stack, key, service } => {
                 write!(f, "{stack}/{service} needs its address on the network {key} no more")
+            }
+            Self::JoinNetwork { stack, key, node, segment } => {
+                write!(f, "{node} takes part in the network {stack}/{key} as {}", segment.gateway)
+            }
+            Self::LeaveNetwork { stack, key, node } => {
+                write!(f, "{node} takes part in the network {stack}/{key} no more")
             }
             Self::Pause { replica } => write!(f, "take {replica} out of the tables, to restart it"),
             Self::Wait { replica, reason } => write!(f, "{replica} waits: {reason}"),

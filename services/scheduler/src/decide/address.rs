@@ -43,7 +43,8 @@ pub fn allocate(network: &Network, used: &HashSet<Ipv4Addr>, now: Timestamp) -> 
         })
 }
 
-/// What a node gets of a network when its first replica joins it.
+/// What a node gets of a network when it begins to take part in it. Where no slice is left, nothing of the
+/// range is for containers that somebody attaches by hand.
 pub fn join(network: &Network, used: &HashSet<Ipv4Addr>, now: Timestamp) -> Result<NodeSegment, Exhausted> {
     let gateway = allocate(network, used, now)?;
     let first = u32::from(network.subnet.network());
@@ -53,10 +54,7 @@ pub fn join(network: &Network, used: &HashSet<Ipv4Addr>, now: Timestamp) -> Resu
         .map(|offset| Ipv4Addr::from(first + offset))
         .find(|slice| !taken.contains(slice))
         .and_then(|slice| Ipv4Net::new(slice, 30).ok())
-        .ok_or_else(|| Exhausted {
-            what: format!("the network {}/{} (too many nodes)", network.stack, network.key),
-            range: network.subnet,
-        })?;
+        .unwrap_or_else(|| Ipv4Net::from(gateway));
     Ok(NodeSegment { gateway, strays })
 }
 
@@ -177,6 +175,7 @@ mod tests {
             assert!(network.subnet.contains(&segment.strays) && !segment.strays.contains(&segment.gateway));
             network.nodes.insert(NodeId::new(format!("n{node}")).unwrap(), segment);
         }
-        assert!(join(&network, &used, Timestamp::default()).is_err());
+        let ninth = join(&network, &used, Timestamp::default()).unwrap();
+        assert_eq!(ninth.strays, Ipv4Net::from(ninth.gateway), "no slice is left");
     }
 }

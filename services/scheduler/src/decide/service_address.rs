@@ -66,8 +66,7 @@ pub fn release(plan: &mut Plan) {
 /// Whether a service has a virtual address on a network. One that was given stays when the service
 /// becomes smaller: somebody may have resolved it.
 pub fn is_virtual(service: &Service, network: &Network) -> bool {
-    // A container without a way out could not send to it.
-    if network.internal || !service.spec.network_keys().contains(&network.key) {
+    if !service.spec.network_keys().contains(&network.key) {
         return false;
     }
     let has = network.vips.contains_key(service.id.name());

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::assignments::Told;
+use super::paths;
 use super::relays::Relays;
 use crate::decide::record_event;
 use crate::state::State;
@@ -125,6 +126,17 @@ async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status
         .map_err(crate::api::store_failed)
 }
 
+/// What stays of a status while no session is open, and until the next one says otherwise: names depend on
+/// how the node's network is, and what is known to be broken is not told again.
+fn network_of(status: &NodeStatus) -> NodeStatus {
+    NodeStatus {
+        network_error: status.network_error.clone(),
+        overlay_error: status.overlay_error.clone(),
+        broken_paths: status.broken_paths.clone(),
+        ..NodeStatus::default()
+    }
+}
+
 struct Session {
     state: State,
     relays: Relays,
@@ -135,11 +147,7 @@ struct Session {
 impl Session {
     async fn run(self, mut incoming: Streaming<SessionRequest>, outgoing: Outgoing) {
         let since = now();
-        let mine = NodeStatus { connected: true, since, ..NodeStatus::default() };
-        // Until it says otherwise, its network is as it was: names depend on that.
-        self.note(|status| {
-            *status = NodeStatus { network_error: status.network_error.take(), ..mine };
-        });
+        self.note(|status| *status = NodeStatus { connected: true, since, ..network_of(status) });
         let (asks, mut asked) = mpsc::channel(QUEUE);
         self.relays.join(self.node.clone(), asks.clone());
         tracing::info!(node = %self.node, "agent connected");
@@ -154,8 +162,7 @@ impl Session {
         // A newer session of the same node may have taken over.
         self.note(|status| {
             if status.since == since {
-                let network_error = status.network_error.take();
-                *status = NodeStatus { since: now(), network_error, ..NodeStatus::default() };
+                *status = NodeStatus { since: now(), ..network_of(status) };
             }
         });
         tracing::info!(node = %self.node, why, "agent disconnected");
@@ -171,7 +178,7 @@ impl Session {
                 Ok(Ok(Some(message))) => message.message,
             };
             match message {
-                Some(FromAgent::Heartbeat(heartbeat)) => self.take_heartbeat(heartbeat),
+                Some(FromAgent::Heartbeat(heartbeat)) => self.take_heartbeat(heartbeat).await,
                 Some(FromAgent::Status(report)) => self.take_report(report),
                 Some(FromAgent::VolumeRemoved(removed)) => self.take_volume(removed).await,
                 Some(FromAgent::Hello(_)) => return "it said hello twice".to_owned(),
@@ -228,14 +235,21 @@ impl Session {
         });
     }
 
-    fn take_heartbeat(&self, heartbeat: Heartbeat) {
+    async fn take_heartbeat(&self, heartbeat: Heartbeat) {
         let some = |text: String| (!text.is_empty()).then_some(text);
         let (engine_error, refused) = (some(heartbeat.engine_error), some(heartbeat.refused));
         let network_error = some(heartbeat.network_error);
+        let overlay_error = some(heartbeat.overlay_error);
+        let broken_paths = paths::read(&heartbeat.broken_paths);
+        let before = self.state.snapshot().node_statuses.get(&self.node).cloned().unwrap_or_default();
         self.note(|status| {
             (status.engine_error, status.refused) = (engine_error, refused);
-            status.network_error = network_error;
+            (status.network_error, status.overlay_error) = (network_error, overlay_error);
+            status.broken_paths.clone_from(&broken_paths);
         });
+        if before.broken_paths != broken_paths {
+            paths::tell(&self.state, &self.node, &before.broken_paths, &broken_paths).await;
+        }
     }
 
     fn take_report(&self, report: StatusReport) {

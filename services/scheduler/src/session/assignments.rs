@@ -1,30 +1,47 @@
 //! What a node is to run, as its agent gets it. Pure.
 
+mod segments;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gantry_api::agent::v1::NetworkAttachment;
 use gantry_api::node::v1::{Assignment, Assignments, Redirect, Segment, VolumeUse};
-use gantry_model::{MountSource, Network, NodeId, Replica, ReplicaId, Snapshot, StackName, Template, wire};
+use gantry_model::{MountSource, Network, NodeId, Replica, ReplicaId, Snapshot, Template, wire};
 
-use crate::decide::vip_range;
+use crate::decide::{apart, vip_range};
 
 /// What an agent was told last, so that only differences are sent.
 pub struct Told {
     redirect_port: u16,
     replicas: HashMap<ReplicaId, Arc<Replica>>,
-    rest: Option<(Vec<Segment>, Vec<VolumeUse>, Vec<String>)>,
+    rest: Option<Rest>,
+    /// What `rest` was made of: most changes are of status, and change nothing of it.
+    made_of: Option<(u64, BTreeSet<NodeId>)>,
+}
+
+/// What is always told whole.
+#[derive(Debug, Clone, PartialEq)]
+struct Rest {
+    segments: Vec<Segment>,
+    volumes: Vec<VolumeUse>,
+    volume_removals: Vec<String>,
+    members: Vec<String>,
 }
 
 impl Told {
     /// Nothing yet. Proxies take connections to service addresses at `redirect_port`.
     pub fn new(redirect_port: u16) -> Self {
-        Self { redirect_port, replicas: HashMap::new(), rest: None }
+        Self { redirect_port, replicas: HashMap::new(), rest: None, made_of: None }
     }
 
     /// What the agent has to be told now; `None` if it knows everything.
     pub fn next(&mut self, snapshot: &Snapshot, node: &NodeId) -> Option<Assignments> {
         let full = self.rest.is_none();
+        let made_of = Some((snapshot.revision, apart(snapshot)));
+        if !full && self.made_of == made_of {
+            return None;
+        }
         let mut current = HashMap::new();
         let mut upserts = Vec::new();
         for replica in snapshot.replicas_on(node) {
@@ -36,16 +53,23 @@ impl Told {
         }
         let removals: Vec<String> =
             self.replicas.keys().filter(|id| !current.contains_key(*id)).map(ToString::to_string).collect();
-        let rest = (segments(snapshot, node), volumes(snapshot, node), volume_removals(snapshot, node));
+        let (_, apart) = made_of.clone().unwrap_or_default();
+        let rest = Rest {
+            segments: segments::segments(snapshot, node, &apart),
+            volumes: volumes(snapshot, node),
+            volume_removals: volume_removals(snapshot, node),
+            members: segments::members(snapshot, node, &apart),
+        };
+        self.made_of = made_of;
         if !full && upserts.is_empty() && removals.is_empty() && self.rest.as_ref() == Some(&rest) {
             return None;
         }
         self.replicas = current;
         self.rest = Some(rest.clone());
-        let (segments, volumes, volume_removals) = rest;
+        let Rest { segments, volumes, volume_removals, members } = rest;
         let redirect = vip_range(&snapshot.cluster)
             .map(|range| Redirect { range: range.to_string(), port: self.redirect_port.into() });
-        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals, redirect })
+        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals, redirect, members })
     }
 }
 
@@ -90,11 +114,12 @@ fn attachment(replica: &Replica, template: &Template, network: &Network) -> Netw
     let asked = template.networks.iter().find(|asked| asked.network == network.key);
     let mut aliases = vec![replica.service.name().to_owned()];
     aliases.extend(asked.into_iter().flat_map(|asked| asked.aliases.clone()));
+    let address = replica.addresses.get(&network.key);
     NetworkAttachment {
         network: network.engine_name(),
         aliases,
-        ipv4_address: replica.addresses.get(&network.key).map(ToString::to_string).unwrap_or_default(),
-        mac_address: String::new(),
+        ipv4_address: address.map(ToString::to_string).unwrap_or_default(),
+        mac_address: address.map(|address| segments::mac(*address)).unwrap_or_default(),
     }
 }
 
@@ -116,35 +141,6 @@ fn labels(snapshot: &Snapshot, replica: &Replica) -> BTreeMap<String, String> {
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
-}
-
-fn segments(snapshot: &Snapshot, node: &NodeId) -> Vec<Segment> {
-    let used: BTreeSet<(StackName, String)> = snapshot
-        .replicas_on(node)
-        .flat_map(|replica| {
-            replica.addresses.keys().map(|key| (replica.service.stack().clone(), key.clone()))
-        })
-        .collect();
-    used.iter().filter_map(|id| segment(snapshot, snapshot.networks.get(id)?, node)).collect()
-}
-
-fn segment(snapshot: &Snapshot, network: &Network, node: &NodeId) -> Option<Segment> {
-    let own = network.nodes.get(node)?;
-    let mut labels = network.labels.clone();
-    labels.insert("gantry.cluster".to_owned(), snapshot.cluster.id.to_string());
-    labels.insert("gantry.network".to_owned(), format!("{}/{}", network.stack, network.key));
-    labels.insert("com.docker.compose.project".to_owned(), network.stack.to_string());
-    labels.insert("com.docker.compose.network".to_owned(), network.key.clone());
-    Some(Segment {
-        name: network.engine_name(),
-        bridge: network.bridge(),
-        subnet: network.subnet.to_string(),
-        gateway: own.gateway.to_string(),
-        ip_range: own.strays.to_string(),
-        mtu: snapshot.cluster.mtu,
-        internal: network.internal,
-        labels,
-    })
 }
 
 fn volumes(snapshot: &Snapshot, node: &NodeId) -> Vec<VolumeUse> {
@@ -221,7 +217,9 @@ mod tests {
         assert_eq!(container.mounts[0].source, "shop_data");
         assert_eq!(container.networks[0].network, "shop_default");
         assert_eq!(container.networks[0].aliases, ["db", "postgres"]);
-        assert_eq!(container.networks[0].ipv4_address, replica.addresses["default"].to_string());
+        let address = replica.addresses["default"];
+        assert_eq!(container.networks[0].ipv4_address, address.to_string());
+        assert_eq!(container.networks[0].mac_address, segments::mac(address));
         assert_eq!(container.labels["com.docker.compose.project"], "shop");
         assert!(!container.labels.contains_key("com.docker.compose.config-hash"));
         assert!(assignment.container_name.starts_with("shop-db-1-"));

@@ -1,5 +1,7 @@
 //! A snapshot as people see it: the objects of `gantry.cluster.v1`.
 
+use std::collections::BTreeMap;
+
 use gantry_api::cluster::v1 as wire;
 
 use super::parts::write_time;
@@ -7,13 +9,13 @@ use super::spec::write_service_spec;
 use super::status::{write_goal, write_health, write_host, write_phase};
 use super::write_ports;
 use crate::container::Port;
-use crate::ids::{ServiceId, StackName};
+use crate::ids::{NodeId, ServiceId, StackName};
 use crate::node::Node;
 use crate::record::{Event, Severity};
 use crate::service::{Goal, Replica, Service};
 use crate::snapshot::{Map, Snapshot};
 use crate::stack::Stack;
-use crate::status::{Phase, ReplicaStatus};
+use crate::status::{NodeStatus, Phase, ReplicaStatus};
 
 /// Reads a snapshot for people.
 #[derive(Debug, Clone, Copy)]
@@ -179,7 +181,39 @@ impl View<'_> {
             joined_at: Some(write_time(node.joined_at)),
             labels: node.labels.clone(),
             agent_port: node.agent_port.into(),
+            conditions: self.conditions(node),
         }
+    }
+
+    /// What is wrong with a node's networks.
+    fn conditions(self, node: &Node) -> Vec<String> {
+        let Some(status) = self.0.node_statuses.get(&node.id) else { return Vec::new() };
+        let overlay = status
+            .overlay_error
+            .iter()
+            .map(|error| format!("its networks cannot be joined to those of other nodes: {error}"));
+        self.network_problem(node).into_iter().chain(overlay).chain(self.broken_paths(status)).collect()
+    }
+
+    /// One line for each node that is not reached.
+    fn broken_paths(self, status: &NodeStatus) -> Vec<String> {
+        let mut by_node: BTreeMap<(&NodeId, bool), Vec<&str>> = BTreeMap::new();
+        for path in &status.broken_paths {
+            by_node.entry((&path.node, path.only_large)).or_default().push(&path.network);
+        }
+        let lines = by_node.into_iter().map(|((node, only_large), networks)| {
+            let name = self.0.nodes.get(node).map_or(node.as_str(), |node| node.name.as_str());
+            if only_large {
+                format!(
+                    "packets of {} bytes are lost on the way to {name} (networks {}): is its link narrower?",
+                    self.0.cluster.mtu,
+                    networks.join(", ")
+                )
+            } else {
+                format!("does not reach {name} over the networks {}", networks.join(", "))
+            }
+        });
+        lines.collect()
     }
 
     fn network_problem(self, node: &Node) -> Option<String> {

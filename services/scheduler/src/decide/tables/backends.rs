@@ -11,6 +11,7 @@ use gantry_model::{
 };
 
 use crate::decide::drain::DRAIN_TIMEOUT;
+use crate::decide::overlay::entrance;
 
 /// A service as the proxy on `node` sees it.
 pub fn backend(snapshot: &Snapshot, node: &NodeId, id: &ServiceId) -> Option<Backend> {
@@ -63,10 +64,10 @@ fn groups(
     vec![EndpointGroup { name: format!("revision {}", service.revision), weight: 1, endpoints }]
 }
 
-/// Where the proxy on `node` reaches a replica: on the first of its networks, or at its node's address
-/// if it has the network of its host.
+/// Where the proxy on `node` reaches a replica: on the network that every node has a part of, or at its node's
+/// address if it has the network of its host.
 fn reached_at(snapshot: &Snapshot, node: &NodeId, replica: &Replica) -> Option<String> {
-    if let Some(address) = replica.addresses.values().next() {
+    if let Some(address) = entrance(replica).and_then(|key| replica.addresses.get(key)) {
         return Some(address.to_string());
     }
     let template = &snapshot.revision_of(replica)?.template;

@@ -35,6 +35,7 @@ pub fn zone(snapshot: &Snapshot, node: &NodeId, id: &(StackName, String)) -> Opt
         gateway: segment.gateway.to_string(),
         subnet: network.subnet.to_string(),
         names: names(snapshot, network, has_vips),
+        internal: network.internal,
     })
 }
 
