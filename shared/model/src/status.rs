@@ -80,13 +80,42 @@ pub struct NodeStatus {
     pub refused: Option<String>,
     /// Why service addresses do not work there. Containers can be started all the same.
     pub network_error: Option<String>,
+    /// Since when nothing was heard of its agent; `None` while its heartbeats come.
+    pub silent_since: Option<Timestamp>,
+    /// Something was heard of its proxy of late.
+    pub proxy_heard: bool,
+    /// Since when its agent, or its engine, is being restarted, as it has announced.
+    pub restarting_since: Option<Timestamp>,
+    /// How often it was lost and came back, of late.
+    pub flaps: u32,
+    /// What was concluded of it.
+    pub verdict: Verdict,
+}
+
+/// What is concluded of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is there.
+    #[default]
+    Ready,
+    /// It may be gone: it gets nothing new, and keeps what it has.
+    Suspect,
+    /// It is gone: what it ran is replaced elsewhere.
+    Lost,
 }
 
 impl NodeStatus {
     /// Why nothing can be started there; `None` if it can.
     pub fn problem(&self) -> Option<String> {
-        if !self.connected {
+        if self.verdict == Verdict::Lost {
+            Some("it is lost: neither its agent nor its proxy is heard".to_owned())
+        } else if !self.connected {
             Some("its agent is not connected".to_owned())
+        } else if self.silent_since.is_some() {
+            Some("its agent is not heard".to_owned())
+        } else if self.verdict == Verdict::Suspect {
+            Some("it comes and goes, and is not trusted yet".to_owned())
         } else if let Some(error) = &self.engine_error {
             Some(format!("its engine cannot be used: {error}"))
         } else if let Some(reason) = &self.refused {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_model::{
-    Availability, Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId,
+    Availability, Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId, NodeRole,
     NodeStatus, Phase, Proxy, Record, Replica, ReplicaId, ReplicaStatus, Revision, Service, ServiceId,
     Snapshot, Stack, StackName, TableVersion, Timestamp, Volume,
 };
@@ -58,6 +58,7 @@ impl World {
             agent_port: 7071,
             labels: BTreeMap::new(),
             availability: Availability::Active,
+            role: NodeRole::Worker,
             host,
             joined_at: self.now,
         })));
@@ -131,6 +132,7 @@ impl World {
             created_at: self.now,
             updated_at: self.now,
             assigned_ports: BTreeMap::new(),
+            node_slots: BTreeMap::new(),
         })));
         self
     }

@@ -271,6 +271,7 @@ fn create(snapshot: &Snapshot, service: &ServiceId, slot: u32, now: Timestamp) -
         pending: None,
         drain: None,
         pause: None,
+        leave: false,
         outcome: None,
         created_at: now,
     };

@@ -10,7 +10,9 @@ use gantry_api::node::v1::{
     Heartbeat, Hello, Ping, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
 };
 use gantry_boot::{caller, now};
-use gantry_model::{Change, Key, Node, NodeId, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire};
+use gantry_model::{
+    Change, Key, Node, NodeId, NodeRole, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -55,6 +57,10 @@ impl SessionService for Agents {
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let identity = caller(&request)?.name.clone();
+        // Who calls from the address at which it is answered is on the scheduler's own host.
+        let (here, there) = (request.local_addr(), request.remote_addr());
+        let is_local = here.zip(there).is_some_and(|(here, there)| here.ip() == there.ip());
+        let role = if is_local { NodeRole::Manager } else { NodeRole::Worker };
         let mut incoming = request.into_inner();
         let first = timeout(HELLO_WITHIN, incoming.message())
             .await
@@ -69,7 +75,7 @@ impl SessionService for Agents {
             )));
         }
         let node = NodeId::new(&hello.node_id).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
-        register(&self.state, &node, hello).await?;
+        register(&self.state, &node, role, hello).await?;
 
         let (outgoing, stream) = mpsc::channel(QUEUE);
         let session = Session {
@@ -84,7 +90,7 @@ impl SessionService for Agents {
 }
 
 /// Stores the node's record if it is new or changed.
-async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status> {
+async fn register(state: &State, id: &NodeId, role: NodeRole, hello: Hello) -> Result<(), Status> {
     let agent_port =
         u16::try_from(hello.agent_port).map_err(|_| Status::invalid_argument("agent_port is above 65535"))?;
     // An agent whose engine does not answer cannot describe its host.
@@ -99,6 +105,7 @@ async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status
                 agent_port,
                 labels: known.map(|node| node.labels.clone()).unwrap_or_default(),
                 availability: known.map(|node| node.availability).unwrap_or_default(),
+                role,
                 host: host.or(known.map(|node| node.host.clone())).unwrap_or_default(),
                 joined_at: known.map_or_else(now, |node| node.joined_at),
             };
