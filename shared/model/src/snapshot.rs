@@ -191,6 +191,15 @@ impl Snapshot {
             .filter_map(|(_, _, id)| self.replicas.get(id))
     }
 
+    /// The replicas of a service in one slot, by id.
+    pub fn replicas_in(&self, service: &ServiceId, slot: u32) -> impl Iterator<Item = &Arc<Replica>> {
+        let first = (service.clone(), slot, ReplicaId::smallest());
+        self.by_service
+            .range(first..)
+            .take_while(move |(of, at, _)| of == service && *at == slot)
+            .filter_map(|(_, _, id)| self.replicas.get(id))
+    }
+
     /// The replicas that were placed on a node, by id.
     pub fn replicas_on(&self, node: &NodeId) -> impl Iterator<Item = &Arc<Replica>> {
         let first = (node.clone(), ReplicaId::smallest());

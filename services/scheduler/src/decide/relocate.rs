@@ -1,0 +1,6 @@
+//! stub
+use gantry_model::{Replica, Snapshot};
+/// stub
+pub fn explain(_: &Snapshot, _: &Replica) -> Vec<String> {
+    Vec::new()
+}
