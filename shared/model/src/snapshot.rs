@@ -247,11 +247,9 @@ impl Snapshot {
             .find(|volume| volume.node.is_some() && volume.node == replica.node)
     }
 
-    /// Whether a replica may take traffic, as last known. One on a lost node may not, unless nothing can
-    /// replace it: then what was last known of it is the best there is.
+    /// Whether a replica may take traffic, as last known. One on a lost node may not.
     pub fn is_ready(&self, replica: &Replica) -> bool {
-        self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready)
-            && (!self.is_lost(replica) || self.pinned_by(replica).is_some())
+        self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready) && !self.is_lost(replica)
     }
 
     /// Whether proxies send a replica new requests: it is ready, and on its way neither out nor through
@@ -263,6 +261,18 @@ impl Snapshot {
             && self
                 .status_of(&replica.id)
                 .is_some_and(|status| status.restart_sequence >= replica.restart_sequence)
+    }
+
+    /// Whether proxies know a replica as one that answers. Of one that nothing can replace, because its
+    /// volume is on its node, what was known last holds also when the node is lost: the way from here to
+    /// there may be cut where the way from its clients is not.
+    pub fn is_endpoint(&self, replica: &Replica) -> bool {
+        self.takes_traffic(replica)
+            || replica.goal == Goal::Run
+                && replica.pause.is_none()
+                && self.is_lost(replica)
+                && self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready)
+                && self.pinned_by(replica).is_some()
     }
 
     /// Which history of changes this state has.

@@ -86,8 +86,10 @@ pub struct NodeStatus {
     pub proxy_heard: bool,
     /// Since when its agent, or its engine, is being restarted, as it has announced.
     pub restarting_since: Option<Timestamp>,
-    /// How often it was lost and came back, of late.
+    /// How often it went silent and came back, of late.
     pub flaps: u32,
+    /// When it came back last.
+    pub returned_at: Option<Timestamp>,
     /// What was concluded of it.
     pub verdict: Verdict,
 }
@@ -112,10 +114,11 @@ impl NodeStatus {
             Some("it is lost: neither its agent nor its proxy is heard".to_owned())
         } else if !self.connected {
             Some("its agent is not connected".to_owned())
-        } else if self.silent_since.is_some() {
-            Some("its agent is not heard".to_owned())
         } else if self.verdict == Verdict::Suspect {
-            Some("it comes and goes, and is not trusted yet".to_owned())
+            Some(match self.silent_since {
+                Some(_) => "its agent is not heard".to_owned(),
+                None => "it comes and goes, and is not trusted yet".to_owned(),
+            })
         } else if let Some(error) = &self.engine_error {
             Some(format!("its engine cannot be used: {error}"))
         } else if let Some(reason) = &self.refused {

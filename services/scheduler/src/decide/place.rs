@@ -1,6 +1,6 @@
 //! Gives replicas their node and their addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -75,7 +75,10 @@ fn place_some(
     let mut ranking = Ranking::new(&wanted, load, &failures(&plan.working, &service.id));
     let mut nobody: Option<String> = None;
     for replica in replicas {
-        let left = left_by_predecessors(&plan.working, load, replica);
+        let left = match service.is_global() {
+            true => Vec::new(),
+            false => left_by_predecessors(&plan.working, load, replica),
+        };
         let Some(chosen) = ranking.choose(&wanted, load, &left) else {
             let reason = nobody.get_or_insert_with(|| explain::pending(&wanted, load));
             wait(plan, replica, &*reason);
@@ -99,19 +102,16 @@ fn place_some(
 }
 
 /// Whether a node other than its own could take a replica, were it not placed; if none, why.
-pub fn could_move(plan: &mut Plan, replica: &Replica) -> Result<(), String> {
-    let service = plan.working.services.get(&replica.service).cloned().ok_or("its service is not known")?;
-    let revision = plan.working.revision_of(replica).cloned().ok_or("its revision is not known")?;
-    let load = plan.take_load();
-    let wanted = Wanted::new(&plan.working, &service, &revision.template, replica);
-    let own = replica.node.as_ref().and_then(|node| load.position(node));
-    let left: Vec<usize> = own.into_iter().collect();
-    let found = Ranking::new(&wanted, &load, &failures(&plan.working, &service.id))
-        .choose(&wanted, &load, &left)
-        .map(drop)
-        .ok_or_else(|| explain::pending(&wanted, &load));
-    plan.keep_load(load);
-    found
+pub fn could_move(snapshot: &Snapshot, load: &Load, replica: &Replica) -> Result<(), String> {
+    let service = snapshot.services.get(&replica.service).ok_or("its service is not known")?;
+    let revision = snapshot.revision_of(replica).ok_or("its revision is not known")?;
+    let wanted = Wanted::new(snapshot, service, &revision.template, replica);
+    let left: Vec<usize> = replica.node.iter().filter_map(|node| load.position(node)).collect();
+    let mut ranking = Ranking::new(&wanted, load, &HashMap::new());
+    match ranking.choose(&wanted, load, &left) {
+        Some(_) => Ok(()),
+        None => Err(explain::pending(&wanted, load)),
+    }
 }
 
 /// The nodes that replicas of its slot are to leave: their successor does not go there.

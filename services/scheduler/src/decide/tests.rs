@@ -6,11 +6,12 @@ use std::time::Duration;
 use gantry_model::{
     Condition, EndpointMode, Goal, Health, Phase, RestartPolicy, TableVersion, Timestamp, UpdateOrder,
 };
-use gantry_testkit::World;
+use gantry_testkit::{ServiceBuilder, World};
 use proptest::prelude::*;
 
 use super::*;
 
+mod failover;
 mod placement;
 
 const NOW: Timestamp = Timestamp::from_millis(100_000);

@@ -19,8 +19,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::assignments::Told;
+use super::hearing::Hearing;
 use super::relays::Relays;
-use crate::decide::record_event;
+use crate::decide::{lost, record_event};
 use crate::state::State;
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -38,13 +39,14 @@ pub struct Agents {
     state: State,
     relays: Relays,
     redirect_port: u16,
+    hearing: Hearing,
 }
 
 impl Agents {
     /// Serves agents from `state`, and lets people reach them through `relays`. Proxies take connections
-    /// to service addresses at `redirect_port`.
-    pub fn new(state: State, relays: Relays, redirect_port: u16) -> Self {
-        Self { state, relays, redirect_port }
+    /// to service addresses at `redirect_port`. `hearing` is told of every sign of life.
+    pub fn new(state: State, relays: Relays, redirect_port: u16, hearing: Hearing) -> Self {
+        Self { state, relays, redirect_port, hearing }
     }
 }
 
@@ -83,7 +85,9 @@ impl SessionService for Agents {
             relays: self.relays.clone(),
             node,
             redirect_port: self.redirect_port,
+            hearing: self.hearing.clone(),
         };
+        session.hearing.agent(&session.node);
         tokio::spawn(session.run(incoming, outgoing));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -137,16 +141,13 @@ struct Session {
     relays: Relays,
     node: NodeId,
     redirect_port: u16,
+    hearing: Hearing,
 }
 
 impl Session {
     async fn run(self, mut incoming: Streaming<SessionRequest>, outgoing: Outgoing) {
         let since = now();
-        let mine = NodeStatus { connected: true, since, ..NodeStatus::default() };
-        // Until it says otherwise, its network is as it was: names depend on that.
-        self.note(|status| {
-            *status = NodeStatus { network_error: status.network_error.take(), ..mine };
-        });
+        self.note(|status| lost::connected(status, since));
         let (asks, mut asked) = mpsc::channel(QUEUE);
         self.relays.join(self.node.clone(), asks.clone());
         tracing::info!(node = %self.node, "agent connected");
@@ -161,8 +162,7 @@ impl Session {
         // A newer session of the same node may have taken over.
         self.note(|status| {
             if status.since == since {
-                let network_error = status.network_error.take();
-                *status = NodeStatus { since: now(), network_error, ..NodeStatus::default() };
+                lost::disconnected(status, now());
             }
         });
         tracing::info!(node = %self.node, why, "agent disconnected");
@@ -177,6 +177,7 @@ impl Session {
                 Ok(Ok(None)) => return "it hung up".to_owned(),
                 Ok(Ok(Some(message))) => message.message,
             };
+            self.hearing.agent(&self.node);
             match message {
                 Some(FromAgent::Heartbeat(heartbeat)) => self.take_heartbeat(heartbeat),
                 Some(FromAgent::Status(report)) => self.take_report(report),

@@ -22,7 +22,9 @@ fn a_node_that_is_paused_drained_or_not_trusted_gets_nothing() {
     let mut world = world(&["n1", "n2", "n3", "n4"]);
     world.change_node("n1", |node| node.availability = Availability::Pause);
     world.change_node("n2", |node| node.availability = Availability::Drain);
-    world.change_node_status("n3", |status| status.silent_since = Some(NOW));
+    world.change_node_status("n3", |status| {
+        (status.silent_since, status.verdict) = (Some(NOW), Verdict::Suspect);
+    });
     world = world.service("shop/web", |service| service.replicas(4));
     settle(&mut world);
     assert_eq!(world.nodes_of("shop/web"), ["n4", "n4", "n4", "n4"]);
@@ -158,9 +160,7 @@ fn services_that_share_a_volume_run_together_and_what_is_elsewhere_is_named() {
     let home = world.nodes_of("shop/db").remove(0);
     world = world.service("shop/report", |service| {
         service.constraint(&format!("node.id != {home}")).container(|container| {
-            container
-                .mounts
-                .clone_from(&gantry_testkit::ServiceBuilder::default().volume("data").spec.container.mounts);
+            container.mounts.clone_from(&ServiceBuilder::default().volume("data").spec.container.mounts);
         })
     });
     // The world makes the volume anew: it is where it was.
