@@ -161,9 +161,9 @@ fn a_second_replica_on_a_port_of_the_host_waits_with_that_reason() {
         let second = replicas.iter().find(|replica| replica["slot"] == 2)?;
         (second["state"] == "pending").then(|| second["message"].as_str().unwrap().to_owned())
     });
-    assert_eq!(reason, "no node fits: port 18080/tcp is taken by ports/web (replica 1) (1 node)");
+    assert_eq!(reason, "no node fits; 1 node: 1 has port 18080/tcp taken (by ports/web, replica 1)");
     let why = cluster.ok(["why", "ports/web"]);
-    assert!(why.contains("1 of 1 nodes: port 18080/tcp is taken by ports/web (replica 1)"), "{why}");
+    assert!(why.contains("1 of 1 node has port 18080/tcp taken (by ports/web, replica 1)"), "{why}");
 }
 
 #[test]

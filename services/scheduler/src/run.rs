@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{Clusters, Events, Replicas, Routes, Services, Stacks, TrafficRates};
 use crate::config::Config;
 use crate::open::{Founding, OpenError, open};
-use crate::session::{Agents, Relays, Routing};
+use crate::session::{Agents, Hearing, Relays, Routing};
 use crate::traffic::Traffic;
 use crate::{apply, metrics};
 
@@ -81,6 +81,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let state = open(Box::new(store), founding, random_id(16), now()).await?;
     let relays = Relays::default();
     let traffic = Traffic::default();
+    let hearing = Hearing::default();
 
     let server = Server::bind(config.listen, &own)
         .await?
@@ -94,14 +95,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(TrafficServiceServer::new(TrafficRates::new(state.clone(), traffic.clone())))
         .serve(EventServiceServer::new(Events::new(state.clone())))
         .serve(FeedServiceServer::new(Feed::new(state.subscribe())))
-        .serve(SessionServiceServer::new(Agents::new(state.clone(), relays.clone(), config.redirect_port)))
+        .serve(SessionServiceServer::new(Agents::new(
+            state.clone(),
+            relays.clone(),
+            config.redirect_port,
+            hearing.clone(),
+        )))
         .serve(RelayServiceServer::new(relays))
-        .serve(RoutingServiceServer::new(Routing::new(state.clone(), traffic)));
+        .serve(RoutingServiceServer::new(Routing::new(state.clone(), traffic, hearing.clone())));
     tracing::info!(address = %server.address()?, revision = state.snapshot().revision, "scheduler ready");
 
     let readiness = Readiness::waiting_for("nothing");
     readiness.set(Ok(()));
     let deciding = tokio::spawn(apply::run(state.clone(), stop.clone()));
+    let judging = tokio::spawn(hearing.run(state.clone(), stop.clone()));
     let serving_admin = admin::serve(config.admin, metrics::registry(state), readiness, stop.clone());
     let ended = tokio::select! {
         ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
@@ -113,6 +120,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     };
     stop.cancel();
     // A decision that is being stored is stored.
-    let _ = deciding.await;
+    let _ = tokio::join!(deciding, judging);
     ended
 }

@@ -2,11 +2,13 @@
 
 mod agents;
 mod assignments;
+mod hearing;
 mod paths;
 mod relays;
 mod routing;
 mod traffic;
 
 pub use agents::Agents;
+pub use hearing::Hearing;
 pub use relays::{Relay, Relays};
 pub use routing::Routing;

@@ -1,9 +1,9 @@
 //! `deploy:` of a service.
 
-use gantry_model::{EndpointMode, NetworkMode, Resources, RestartPolicy, ServiceSpec, UpdateOrder};
+use gantry_model::{EndpointMode, Mode, NetworkMode, Resources, RestartPolicy, ServiceSpec, UpdateOrder};
 
-use crate::keys;
 use crate::section::Section;
+use crate::{keys, placement};
 
 /// Reads `deploy:` into the spec. It wins over the older keys outside of it.
 pub fn read(section: &Section<'_>, spec: &mut ServiceSpec) {
@@ -11,14 +11,13 @@ pub fn read(section: &Section<'_>, spec: &mut ServiceSpec) {
     let log = section.log;
     match deploy.text("mode").as_deref() {
         None | Some("replicated") => {}
-        Some("global") => log.warning(
-            deploy.key_at("mode"),
-            "mode global is not honoured yet: the service has replicas instead",
-        ),
-        Some("replicated-job" | "global-job") => {
-            log.warning(
-                deploy.key_at("mode"),
-                "jobs are not honoured yet: use restart: \"no\" for a service that runs once",
+        Some("global") => spec.mode = Mode::Global,
+        Some(job @ ("replicated-job" | "global-job")) => {
+            let message = format!("mode {job} is not supported");
+            log.error_with(
+                deploy.value_at("mode"),
+                message,
+                "restart: \"no\" makes a service that runs once",
             );
         }
         Some(other) => {
@@ -30,6 +29,18 @@ pub fn read(section: &Section<'_>, spec: &mut ServiceSpec) {
     }
     if let Some(replicas) = deploy.number("replicas") {
         spec.replicas = Some(replicas);
+    }
+    if spec.mode == Mode::Global && spec.replicas.is_some() {
+        let at = if deploy.get("replicas").is_some() {
+            deploy.value_at("replicas")
+        } else {
+            section.value_at("scale")
+        };
+        log.error(at, "a service with mode: global has one replica on every node: leave the number out");
+    }
+    if let Some(placement) = deploy.section("placement") {
+        spec.placement = placement::read(&placement);
+        placement.finish(keys::PLACEMENT);
     }
     spec.labels = deploy.pairs("labels");
     spec.endpoint_mode =

@@ -145,6 +145,12 @@ pub const DEPLOY: &[&str] = &[
     "update_config",
 ];
 
+/// `deploy.placement`.
+pub const PLACEMENT: &[&str] = &["constraints", "preferences", "max_replicas_per_node"];
+
+/// One of `deploy.placement.preferences`.
+pub const PREFERENCE: &[&str] = &["spread"];
+
 /// `deploy.resources.limits` and `reservations`.
 pub const RESOURCES: &[&str] = &["cpus", "memory", "pids", "devices", "generic_resources"];
 

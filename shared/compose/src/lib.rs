@@ -17,6 +17,7 @@ mod interpolate;
 mod keys;
 mod mounts;
 mod networks;
+mod placement;
 mod policy;
 mod ports;
 mod project;

@@ -1,7 +1,8 @@
 //! One service of the file.
 
 use gantry_model::{
-    Container, Device, LogConfig, NetworkMode, PullPolicy, Resources, RestartPolicy, ServiceSpec, Ulimit,
+    Container, Device, LogConfig, Mode, NetworkMode, PullPolicy, Resources, RestartPolicy, ServiceSpec,
+    Ulimit, UpdateOrder,
 };
 
 use crate::build::{self, Build};
@@ -58,10 +59,29 @@ pub fn read(name: &str, section: Section<'_>, context: &Context<'_>) -> Service 
     let mut routes_at = Vec::new();
     if let Some(own) = section.section("x-gantry") {
         routes_at = route::read(&own, name, &mut spec, context);
+        exclusive(&own, &mut spec);
         own.finish(keys::X_GANTRY);
     }
     section.finish(keys::SERVICE);
     Service { spec, build, ports_at, routes_at }
+}
+
+/// A service that never runs twice has one replica.
+fn exclusive(own: &Section<'_>, spec: &mut ServiceSpec) {
+    spec.exclusive = own.flag("exclusive").unwrap_or(false);
+    if !spec.exclusive {
+        return;
+    }
+    if spec.mode == Mode::Global || spec.replicas.is_some_and(|replicas| replicas > 1) {
+        own.log.error(own.value_at("exclusive"), "an exclusive service has one replica");
+    }
+    if spec.update.order == Some(UpdateOrder::StartFirst) {
+        own.log.error(own.value_at("exclusive"), "an exclusive service is updated stop-first");
+    }
+    own.log.warning(
+        own.key_at("exclusive"),
+        "a node that is cut off does not stop exclusive services by itself yet: only their replacement waits",
+    );
 }
 
 fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Container {

@@ -191,6 +191,7 @@ mod tests {
             pending: None,
             drain: None,
             pause: None,
+            leave: false,
             outcome: None,
             created_at: world.now,
         };

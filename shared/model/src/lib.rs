@@ -10,6 +10,7 @@ mod health;
 mod ids;
 mod lineage;
 mod node;
+mod placement;
 mod record;
 mod route;
 mod service;
@@ -28,7 +29,8 @@ pub use container::{
 pub use health::Health;
 pub use ids::{BadName, ClusterId, NodeId, ReplicaId, ServiceId, StackName};
 pub use lineage::{Lineage, Stale, Term};
-pub use node::{Availability, Host, Node, Proxy};
+pub use node::{Availability, Host, Node, NodeRole, Proxy};
+pub use placement::{ATTRIBUTES, Attribute, BadPlacement, Constraint, Mode, Placement, architecture};
 pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Secret, Severity, Volume};
 pub use route::{
     Balance, Certificate, HashOn, Policy, Route, RouteFilters, UpstreamProtocol, is_host_pattern, is_token,
@@ -39,7 +41,7 @@ pub use service::{
 };
 pub use snapshot::{Change, Map, Snapshot};
 pub use stack::{NetworkSpec, Stack, StackSpec, VolumeSpec};
-pub use status::{BrokenPath, NodeStatus, Phase, ReplicaStatus, TableVersion};
+pub use status::{BrokenPath, NodeStatus, Phase, ReplicaStatus, TableVersion, Verdict};
 pub use time::Timestamp;
 
 pub use ipnet::Ipv4Net;

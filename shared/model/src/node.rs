@@ -23,6 +23,9 @@ pub struct Node {
     /// What people let it do.
     #[serde(default)]
     pub availability: Availability,
+    /// What it is in the cluster.
+    #[serde(default)]
+    pub role: NodeRole,
     /// The host, as its agent last described it.
     pub host: Host,
     /// When it joined.
@@ -40,6 +43,32 @@ pub enum Availability {
     Pause,
     /// Its replicas are to run on other nodes.
     Drain,
+}
+
+/// What a node is in the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeRole {
+    /// It runs replicas.
+    #[default]
+    Worker,
+    /// It also runs the scheduler.
+    Manager,
+}
+
+impl NodeRole {
+    /// The role of a word; `None` if there is no such role.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Worker, Self::Manager].into_iter().find(|role| role.word().eq_ignore_ascii_case(word))
+    }
+
+    /// As people write it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Manager => "manager",
+        }
+    }
 }
 
 /// A machine and its engine.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::container::{Container, MountSource, NetworkMode, Port, Protocol, PublishMode, RestartPolicy};
 use crate::ids::{NodeId, ReplicaId, ServiceId};
+use crate::placement::{Mode, Placement};
 use crate::route::{Policy, Route};
 use crate::time::Timestamp;
 
@@ -26,6 +27,12 @@ pub struct ServiceSpec {
     pub depends_on: BTreeMap<String, Dependency>,
     /// How many replicas; `None` is 1, or what it was last scaled to.
     pub replicas: Option<u32>,
+    /// Whether it has that many, or one on every node.
+    pub mode: Mode,
+    /// Where they may run.
+    pub placement: Placement,
+    /// It never runs twice, even where a node is cut off.
+    pub exclusive: bool,
     /// How replicas are replaced.
     pub update: UpdatePolicy,
     /// When the image is pulled.
@@ -176,6 +183,14 @@ impl Template {
         network_keys(&self.container, &self.networks)
     }
 
+    /// The keys of the named volumes that it mounts.
+    pub fn volume_keys(&self) -> impl Iterator<Item = &str> {
+        self.container.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name: Some(key), .. } => Some(key.as_str()),
+            _ => None,
+        })
+    }
+
     /// A stable fingerprint: equal templates have equal ones, in every version of Gantry that has
     /// the same fields.
     pub fn hash(&self) -> String {
@@ -224,6 +239,9 @@ pub struct Service {
     /// Ports that were chosen where its spec names none, by the port as it shows itself, such as `80/tcp`.
     #[serde(default)]
     pub assigned_ports: BTreeMap<String, u16>,
+    /// The slot of each node, for a service that has one replica on every node.
+    #[serde(default)]
+    pub node_slots: BTreeMap<NodeId, u32>,
 }
 
 impl Service {
@@ -245,7 +263,7 @@ impl Service {
         let named_volume = container.mounts.iter().any(|mount| {
             matches!(&mount.source, MountSource::Volume { name: Some(_), .. }) && !mount.read_only
         });
-        if fixed_port || self.spec.restart().runs_once() {
+        if fixed_port || self.spec.exclusive || self.spec.restart().runs_once() {
             return UpdateOrder::StopFirst;
         }
         self.spec.update.order.unwrap_or(if named_volume {
@@ -264,7 +282,7 @@ impl Service {
             Some(EndpointMode::Vip) => Reached::Virtually,
             Some(EndpointMode::Dnsrr) => Reached::InRotation,
             None if self.spec.speaks_udp() => Reached::Directly,
-            None if self.replicas > 1 => Reached::Virtually,
+            None if self.replicas > 1 || self.is_global() => Reached::Virtually,
             None => {
                 let of_hosts = self.spec.ports.iter().filter(|port| port.mode == PublishMode::Host);
                 let fixed_port = of_hosts.clone().any(|port| port.published.is_some());
@@ -278,7 +296,29 @@ impl Service {
 
     /// How many replicas it is to have now.
     pub fn wanted(&self) -> u32 {
-        if self.stopped || self.removing { 0 } else { self.replicas }
+        match self.spec.mode {
+            _ if self.stopped || self.removing => 0,
+            Mode::Replicated => self.replicas,
+            Mode::Global => u32::try_from(self.node_slots.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The slots that are to have a replica now, from the lowest up.
+    pub fn slots(&self) -> Vec<u32> {
+        match self.spec.mode {
+            _ if self.stopped || self.removing => Vec::new(),
+            Mode::Replicated => (1..=self.replicas).collect(),
+            Mode::Global => {
+                let mut slots: Vec<u32> = self.node_slots.values().copied().collect();
+                slots.sort_unstable();
+                slots
+            }
+        }
+    }
+
+    /// Whether it has one replica on every node.
+    pub fn is_global(&self) -> bool {
+        self.spec.mode == Mode::Global
     }
 
     /// The id of its next replica: unique, and without a random source.
@@ -357,6 +397,9 @@ pub struct Replica {
     /// Since when it is out of the tables in order to be restarted.
     #[serde(default)]
     pub pause: Option<Drain>,
+    /// It is to run on another node, though nothing is wrong with this one.
+    #[serde(default)]
+    pub leave: bool,
     /// How it ended, if it runs once and has.
     pub outcome: Option<Outcome>,
     /// When it was wanted first.
@@ -441,6 +484,7 @@ mod tests {
             created_at: Timestamp::default(),
             updated_at: Timestamp::default(),
             assigned_ports: BTreeMap::new(),
+            node_slots: BTreeMap::new(),
         };
         assert_ne!(service("a").next_replica_id(), service("b").next_replica_id());
         assert_eq!(service("a").next_replica_id().len(), 10);

@@ -11,7 +11,7 @@ use crate::node::{Node, Proxy};
 use crate::record::{Cluster, Event, Key, Network, Record, Volume};
 use crate::service::{Goal, Replica, Revision, Service};
 use crate::stack::Stack;
-use crate::status::{NodeStatus, ReplicaStatus, TableVersion};
+use crate::status::{NodeStatus, ReplicaStatus, TableVersion, Verdict};
 use crate::time::Timestamp;
 
 /// A persistent map: a clone shares everything, a change copies only the path to it.
@@ -191,6 +191,15 @@ impl Snapshot {
             .filter_map(|(_, _, id)| self.replicas.get(id))
     }
 
+    /// The replicas of a service in one slot, by id.
+    pub fn replicas_in(&self, service: &ServiceId, slot: u32) -> impl Iterator<Item = &Arc<Replica>> {
+        let first = (service.clone(), slot, ReplicaId::smallest());
+        self.by_service
+            .range(first..)
+            .take_while(move |(of, at, _)| of == service && *at == slot)
+            .filter_map(|(_, _, id)| self.replicas.get(id))
+    }
+
     /// The replicas that were placed on a node, by id.
     pub fn replicas_on(&self, node: &NodeId) -> impl Iterator<Item = &Arc<Replica>> {
         let first = (node.clone(), ReplicaId::smallest());
@@ -215,9 +224,32 @@ impl Snapshot {
         self.statuses.get(replica).map(AsRef::as_ref)
     }
 
-    /// Whether a replica may take traffic, as last known.
+    /// What was concluded of a node. One that is not on record is lost; of one that has not been heard
+    /// since the scheduler started, nothing is.
+    pub fn verdict_on(&self, node: &NodeId) -> Verdict {
+        if !self.nodes.contains_key(node) {
+            return Verdict::Lost;
+        }
+        self.node_statuses.get(node).map_or(Verdict::Suspect, |status| status.verdict)
+    }
+
+    /// Whether a replica's node is lost.
+    pub fn is_lost(&self, replica: &Replica) -> bool {
+        replica.node.as_ref().is_some_and(|node| self.verdict_on(node) == Verdict::Lost)
+    }
+
+    /// The volume that holds a replica on its node.
+    pub fn pinned_by(&self, replica: &Replica) -> Option<&Arc<Volume>> {
+        let template = &self.revision_of(replica)?.template;
+        template
+            .volume_keys()
+            .filter_map(|key| self.volumes.get(&(replica.service.stack().clone(), key.to_owned())))
+            .find(|volume| volume.node.is_some() && volume.node == replica.node)
+    }
+
+    /// Whether a replica may take traffic, as last known. One on a lost node may not.
     pub fn is_ready(&self, replica: &Replica) -> bool {
-        self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready)
+        self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready) && !self.is_lost(replica)
     }
 
     /// Whether proxies send a replica new requests: it is ready, and on its way neither out nor through
@@ -225,9 +257,22 @@ impl Snapshot {
     pub fn takes_traffic(&self, replica: &Replica) -> bool {
         replica.goal == Goal::Run
             && replica.pause.is_none()
-            && self.status_of(&replica.id).is_some_and(|status| {
-                status.is_ready() && status.restart_sequence >= replica.restart_sequence
-            })
+            && self.is_ready(replica)
+            && self
+                .status_of(&replica.id)
+                .is_some_and(|status| status.restart_sequence >= replica.restart_sequence)
+    }
+
+    /// Whether proxies know a replica as one that answers. Of one that nothing can replace, because its
+    /// volume is on its node, what was known last holds also when the node is lost: the way from here to
+    /// there may be cut where the way from its clients is not.
+    pub fn is_endpoint(&self, replica: &Replica) -> bool {
+        self.takes_traffic(replica)
+            || replica.goal == Goal::Run
+                && replica.pause.is_none()
+                && self.is_lost(replica)
+                && self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready)
+                && self.pinned_by(replica).is_some()
     }
 
     /// Which history of changes this state has.
@@ -286,6 +331,7 @@ mod tests {
             pending: None,
             drain: None,
             pause: None,
+            leave: false,
             outcome: None,
             created_at: Timestamp::default(),
         })))

@@ -87,6 +87,18 @@ pub struct NodeStatus {
     pub overlay_error: Option<String>,
     /// The nodes that it does not reach over a network they share.
     pub broken_paths: BTreeSet<BrokenPath>,
+    /// Since when nothing was heard of its agent; `None` while its heartbeats come.
+    pub silent_since: Option<Timestamp>,
+    /// Something was heard of its proxy of late.
+    pub proxy_heard: bool,
+    /// Since when its agent, or its engine, is being restarted, as it has announced.
+    pub restarting_since: Option<Timestamp>,
+    /// How often it went silent and came back, of late.
+    pub flaps: u32,
+    /// When it came back last.
+    pub returned_at: Option<Timestamp>,
+    /// What was concluded of it.
+    pub verdict: Verdict,
 }
 
 /// A network over which a node does not reach another one.
@@ -100,11 +112,31 @@ pub struct BrokenPath {
     pub only_large: bool,
 }
 
+/// What is concluded of a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is there.
+    #[default]
+    Ready,
+    /// It may be gone: it gets nothing new, and keeps what it has.
+    Suspect,
+    /// It is gone: what it ran is replaced elsewhere.
+    Lost,
+}
+
 impl NodeStatus {
     /// Why nothing can be started there; `None` if it can.
     pub fn problem(&self) -> Option<String> {
-        if !self.connected {
+        if self.verdict == Verdict::Lost {
+            Some("it is lost: neither its agent nor its proxy is heard".to_owned())
+        } else if !self.connected {
             Some("its agent is not connected".to_owned())
+        } else if self.verdict == Verdict::Suspect {
+            Some(match self.silent_since {
+                Some(_) => "its agent is not heard".to_owned(),
+                None => "it comes and goes, and is not trusted yet".to_owned(),
+            })
         } else if let Some(error) = &self.engine_error {
             Some(format!("its engine cannot be used: {error}"))
         } else if let Some(reason) = &self.refused {

@@ -1,6 +1,6 @@
 use gantry_model::{
-    Condition, Container, Dependency, EndpointMode, Mount, MountSource, Port, PublishMode, RestartPolicy,
-    Route, ServiceNetwork, ServiceSpec, UpdateOrder,
+    Condition, Container, Dependency, EndpointMode, Mode, Mount, MountSource, NetworkMode, Port, PublishMode,
+    RestartPolicy, Route, ServiceNetwork, ServiceSpec, UpdateOrder,
 };
 
 /// Builds what is asked for one service; it has one replica of the image `test` unless told otherwise.
@@ -56,6 +56,46 @@ impl ServiceBuilder {
     pub fn endpoint_mode(mut self, mode: EndpointMode) -> Self {
         self.spec.endpoint_mode = Some(mode);
         self
+    }
+
+    /// Runs only on nodes of which that holds, such as `node.labels.zone == a`.
+    pub fn constraint(mut self, constraint: &str) -> Self {
+        self.spec.placement.constraints.push(constraint.parse().unwrap());
+        self
+    }
+
+    /// Is spread over that, such as `node.labels.zone`.
+    pub fn spread(mut self, attribute: &str) -> Self {
+        self.spec.placement.spread.push(attribute.parse().unwrap());
+        self
+    }
+
+    /// Has at most that many on one node.
+    pub fn max_per_node(mut self, most: u32) -> Self {
+        self.spec.placement.max_replicas_per_node = Some(most);
+        self
+    }
+
+    /// Has one replica on every node.
+    pub fn global(mut self) -> Self {
+        self.spec.mode = Mode::Global;
+        self
+    }
+
+    /// Never runs twice.
+    pub fn exclusive(mut self) -> Self {
+        self.spec.exclusive = true;
+        self
+    }
+
+    /// Has the network of its host, and no other.
+    pub fn host_network(self) -> Self {
+        self.container(|container| container.network_mode = NetworkMode::Host)
+    }
+
+    /// Reserves that many billionths of cores.
+    pub fn reserve(self, nano_cpus: i64) -> Self {
+        self.container(|container| container.resources.reserved_nano_cpus = Some(nano_cpus))
     }
 
     /// Waits for `service`.

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_model::{
-    Availability, Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId,
+    Availability, Change, Cluster, ClusterId, Goal, Host, Key, MountSource, Network, Node, NodeId, NodeRole,
     NodeStatus, Phase, Proxy, Record, Replica, ReplicaId, ReplicaStatus, Revision, Secret, Service,
-    ServiceId, Snapshot, Stack, StackName, TableVersion, Timestamp, Volume,
+    ServiceId, Snapshot, Stack, StackName, TableVersion, Timestamp, Verdict, Volume,
 };
 
 use crate::service::ServiceBuilder;
@@ -59,6 +59,7 @@ impl World {
             agent_port: 7071,
             labels: BTreeMap::new(),
             availability: Availability::Active,
+            role: NodeRole::Worker,
             host,
             joined_at: self.now,
         })));
@@ -132,6 +133,7 @@ impl World {
             created_at: self.now,
             updated_at: self.now,
             assigned_ports: BTreeMap::new(),
+            node_slots: BTreeMap::new(),
         })));
         self
     }
@@ -193,6 +195,46 @@ impl World {
         self.snapshot.serving.insert_mut(proxy.into(), Arc::new(replicas));
     }
 
+    /// Changes a node's record, as a person or its agent would.
+    pub fn change_node(&mut self, name: &str, change: impl FnOnce(&mut Node)) {
+        let mut node = self.snapshot.nodes[&NodeId::new(name).unwrap()].as_ref().clone();
+        change(&mut node);
+        self.put(Record::Node(Arc::new(node)));
+    }
+
+    /// Sets a node's label.
+    pub fn label(mut self, node: &str, name: &str, value: &str) -> Self {
+        self.change_node(node, |node| drop(node.labels.insert(name.into(), value.into())));
+        self
+    }
+
+    /// A node goes away, and is judged to be lost.
+    pub fn lose(&mut self, node: &str) {
+        let since = self.now;
+        self.change_node_status(node, |status| {
+            *status = NodeStatus {
+                since,
+                silent_since: Some(since),
+                verdict: Verdict::Lost,
+                ..NodeStatus::default()
+            };
+        });
+    }
+
+    /// A node comes back, with everything that it had.
+    pub fn come_back(&mut self, node: &str) {
+        let since = self.now;
+        self.change_node_status(node, |status| {
+            *status = NodeStatus { connected: true, reported: true, since, ..NodeStatus::default() };
+        });
+    }
+
+    /// The nodes of a service's live replicas, by slot.
+    pub fn nodes_of(&self, service: &str) -> Vec<String> {
+        let live = self.replicas(service).into_iter().filter(|replica| replica.goal == Goal::Run);
+        live.map(|replica| replica.node.map_or_else(|| "-".to_owned(), |node| node.to_string())).collect()
+    }
+
     /// A node's agent goes away.
     pub fn disconnect(&mut self, node: &str) {
         let id = NodeId::new(node).unwrap();
@@ -226,6 +268,9 @@ impl World {
     pub fn run_all(&mut self) {
         let replicas: Vec<Arc<Replica>> = self.snapshot.replicas.values().cloned().collect();
         for replica in replicas.into_iter().filter(|replica| replica.node.is_some()) {
+            if self.snapshot.is_lost(&replica) {
+                continue;
+            }
             let phase = if replica.goal == Goal::Stop { Phase::Removed } else { Phase::Running };
             self.see(&replica.id, |status| {
                 (status.phase, status.restart_sequence) = (phase, replica.restart_sequence);

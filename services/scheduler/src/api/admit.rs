@@ -156,6 +156,7 @@ fn admit_service(
             created_at: asked.now,
             updated_at: asked.now,
             assigned_ports: BTreeMap::new(),
+            node_slots: BTreeMap::new(),
         },
     };
     match known {

@@ -21,8 +21,10 @@ const COOLING: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Action {
-    /// A replica is wanted in a slot.
-    Create { service: ServiceId, slot: u32, why: String },
+    /// A replica is wanted in a slot; of the newest revision, where none is named.
+    Create { service: ServiceId, slot: u32, revision: Option<u64>, why: String },
+    /// The slots of a service that has one replica on every node.
+    AssignSlots { service: ServiceId, slots: BTreeMap<NodeId, u32> },
     /// A replica gets its node and its addresses, by key of the network.
     Place {
         replica: ReplicaId,
@@ -43,6 +45,14 @@ pub enum Action {
     LeaveNetwork { stack: StackName, key: String, node: NodeId },
     /// A replica cannot be placed.
     Wait { replica: ReplicaId, reason: String },
+    /// What kept a replica from going elsewhere is over, or it need not go any more.
+    Resume { replica: ReplicaId },
+    /// A replica is to go elsewhere, so that nodes have as much to do as others.
+    Leave { replica: ReplicaId },
+    /// A replica that was to go elsewhere stays.
+    Stay { replica: ReplicaId, why: String },
+    /// Nobody waits for a proxy any more: its node is lost.
+    ForgetProxy { instance: String },
     /// A replica gets no new work.
     Drain { replica: ReplicaId, why: String },
     /// A replica is to end.
@@ -84,6 +94,11 @@ impl Action {
             Self::LeaveNetwork { .. } => "NetworkLeft",
             Self::Pause { .. } => "Pausing",
             Self::Wait { .. } => "Pending",
+            Self::AssignSlots { .. } => "NodesChosen",
+            Self::Resume { .. } => "Resumed",
+            Self::Leave { .. } => "Moving",
+            Self::Stay { .. } => "Staying",
+            Self::ForgetProxy { .. } => "ProxyForgotten",
             Self::Drain { .. } => "Draining",
             Self::Stop { .. } => "Stopping",
             Self::Forget { .. } => "Removed",
@@ -102,7 +117,14 @@ impl Action {
     /// What it changes in the store.
     pub fn changes(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<Change> {
         match self {
-            Self::Create { service, slot, .. } => create(snapshot, service, *slot, now),
+            Self::Create { service, slot, revision, .. } => create(snapshot, service, *slot, *revision, now),
+            Self::AssignSlots { service, slots } => {
+                change_service(snapshot, service, |record| record.node_slots.clone_from(slots))
+            }
+            Self::Resume { replica } => change_replica(snapshot, replica, |record| record.pending = None),
+            Self::Leave { replica } => change_replica(snapshot, replica, |record| record.leave = true),
+            Self::Stay { replica, .. } => change_replica(snapshot, replica, |record| record.leave = false),
+            Self::ForgetProxy { instance } => vec![Change::Delete(Key::Proxy(instance.clone()))],
             Self::Place { replica, node, addresses, segments, .. } => {
                 place(snapshot, replica, node, addresses, segments)
             }
@@ -111,6 +133,7 @@ impl Action {
             }
             Self::Drain { replica, .. } => change_replica(snapshot, replica, |record| {
                 record.goal = record.goal.max(Goal::Drain);
+                record.pending = None;
                 record.drain = Some(Drain { since: now, revision: snapshot.revision + 1 });
             }),
             Self::Stop { replica, .. } => {
@@ -188,6 +211,9 @@ impl Action {
         };
         match self {
             Self::Create { .. }
+            | Self::AssignSlots { .. }
+            | Self::Resume { .. }
+            | Self::ForgetProxy { .. }
             | Self::BeginBatch { .. }
             | Self::ForgetRevision { .. }
             | Self::ForgetNetwork { .. }
@@ -206,6 +232,8 @@ impl Action {
             }
             Self::Place { replica, .. }
             | Self::Wait { replica, .. }
+            | Self::Leave { replica }
+            | Self::Stay { replica, .. }
             | Self::Drain { replica, .. }
             | Self::Stop { replica, .. }
             | Self::Pause { replica }
@@ -219,6 +247,8 @@ impl Action {
                         format!("replica {slot} placed on {name}: {why}")
                     }
                     Self::Wait { reason, .. } => format!("replica {slot}: {reason}"),
+                    Self::Leave { .. } => format!("replica {slot} is to move, to even nodes out"),
+                    Self::Stay { why, .. } => format!("replica {slot} stays where it is: {why}"),
                     Self::Drain { why, .. } => format!("replica {slot} gets no new work: {why}"),
                     Self::Stop { why, .. } => format!("replica {slot} is stopped: {why}"),
                     Self::Pause { .. } => {
@@ -239,7 +269,7 @@ impl Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Create { service, slot, why } => write!(f, "create replica {slot} of {service}: {why}"),
+            Self::Create { service, slot, why, .. } => write!(f, "create replica {slot} of {service}: {why}"),
             Self::Place { replica, node, why, .. } => write!(f, "place {replica} on {node}: {why}"),
             Self::AssignPorts { service, ports } => {
                 let ports: Vec<_> = ports.iter().map(|(port, number)| format!("{number}->{port}")).collect();
@@ -259,6 +289,11 @@ impl fmt::Display for Action {
             }
             Self::Pause { replica } => write!(f, "take {replica} out of the tables, to restart it"),
             Self::Wait { replica, reason } => write!(f, "{replica} waits: {reason}"),
+            Self::AssignSlots { service, slots } => write!(f, "{service} runs on {} nodes", slots.len()),
+            Self::Resume { replica } => write!(f, "{replica} waits no more"),
+            Self::Leave { replica } => write!(f, "{replica} is to move"),
+            Self::Stay { replica, why } => write!(f, "{replica} stays: {why}"),
+            Self::ForgetProxy { instance } => write!(f, "forget the proxy {instance}: its node is lost"),
             Self::Drain { replica, why } => write!(f, "drain {replica}: {why}"),
             Self::Stop { replica, why } => write!(f, "stop {replica}: {why}"),
             Self::Forget { replica } => write!(f, "forget {replica}: its container is gone"),
@@ -281,14 +316,20 @@ impl fmt::Display for Action {
     }
 }
 
-fn create(snapshot: &Snapshot, service: &ServiceId, slot: u32, now: Timestamp) -> Vec<Change> {
+fn create(
+    snapshot: &Snapshot,
+    service: &ServiceId,
+    slot: u32,
+    revision: Option<u64>,
+    now: Timestamp,
+) -> Vec<Change> {
     let Some(service) = snapshot.services.get(service) else { return Vec::new() };
     let Ok(id) = ReplicaId::new(service.next_replica_id()) else { return Vec::new() };
     let replica = Replica {
         id,
         service: service.id.clone(),
         slot,
-        revision: service.revision,
+        revision: revision.unwrap_or(service.revision),
         goal: Goal::Run,
         node: None,
         addresses: BTreeMap::new(),
@@ -296,6 +337,7 @@ fn create(snapshot: &Snapshot, service: &ServiceId, slot: u32, now: Timestamp) -
         pending: None,
         drain: None,
         pause: None,
+        leave: false,
         outcome: None,
         created_at: now,
     };
@@ -335,7 +377,7 @@ fn place(
     }
     // The volume's node is recorded together with the first assignment (invariant 9).
     let template = snapshot.revision_of(replica).map(|revision| &revision.template);
-    for key in template.into_iter().flat_map(super::filter::volume_keys) {
+    for key in template.into_iter().flat_map(gantry_model::Template::volume_keys) {
         let unplaced = snapshot
             .volumes
             .get(&(stack.clone(), key.to_owned()))

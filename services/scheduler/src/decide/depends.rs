@@ -16,7 +16,9 @@ pub fn unmet(snapshot: &Snapshot, service: &Service) -> Option<String> {
 
 fn unmet_condition(snapshot: &Snapshot, target: &Service, condition: Condition) -> Option<String> {
     let name = target.id.name();
-    let mut live = snapshot.replicas_of(&target.id).filter(|replica| replica.goal == Goal::Run);
+    let mut live = snapshot.replicas_of(&target.id).filter(|replica| {
+        replica.goal == Goal::Run && (replica.outcome.is_some() || !snapshot.is_lost(replica))
+    });
     match condition {
         Condition::Started => {
             let started = live.any(|replica| {

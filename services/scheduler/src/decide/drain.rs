@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use gantry_model::{Drain, Goal, Phase, Replica, Snapshot, Timestamp};
+use gantry_model::{Drain, Goal, Phase, Replica, Snapshot, Timestamp, Verdict};
 
 use super::action::Action;
+use super::lost::LOST;
 use super::plan::Plan;
 
 /// How long a replica may wait for proxies that do not answer and for requests that do not end, unless
@@ -29,9 +30,34 @@ pub fn advance(plan: &mut Plan) {
     }
 }
 
+/// Forgets the proxies of lost nodes, after they have had the time that a drain waits for them at most:
+/// from then on drains do not wait for them at all. One that is alive puts itself on record again.
+pub fn forget_proxies(plan: &mut Plan) {
+    let gone: Vec<String> = plan
+        .working
+        .proxies
+        .values()
+        .filter(|proxy| plan.working.verdict_on(&proxy.node) == Verdict::Lost)
+        .filter(|proxy| !plan.working.acks.contains_key(&proxy.instance))
+        .filter(|proxy| {
+            let status = plan.working.node_statuses.get(&proxy.node);
+            let since = status.and_then(|status| status.silent_since);
+            since.is_none_or(|since| plan.now.since(since) >= LOST + DRAIN_TIMEOUT)
+        })
+        .map(|proxy| proxy.instance.clone())
+        .collect();
+    for instance in gone {
+        plan.push(Action::ForgetProxy { instance });
+    }
+}
+
 /// Its container is gone, on the word of its agent; or it never had one.
 fn is_gone(snapshot: &Snapshot, replica: &Replica) -> bool {
     let Some(node) = &replica.node else { return true };
+    // A node that comes back finds nothing of it among what it is to run, and removes it.
+    if replica.goal == Goal::Stop && snapshot.is_lost(replica) {
+        return true;
+    }
     match snapshot.status_of(&replica.id) {
         Some(status) => status.phase == Phase::Removed,
         None => {

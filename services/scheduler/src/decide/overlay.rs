@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gantry_model::{Network, NodeId, NodeSegment, Replica, Snapshot, StackName};
+use gantry_model::{Network, NodeId, NodeSegment, NodeStatus, Replica, Snapshot, StackName, Verdict};
 
 use super::action::Action;
 use super::address;
@@ -95,8 +95,12 @@ pub fn participants(snapshot: &Snapshot) -> BTreeMap<NetworkId, BTreeSet<NodeId>
 ///
 /// To be lost is a judgement, and stays one while a scheduler starts: a node that has merely not connected
 /// yet is not apart, or a restart of the scheduler would cut the networks of all.
-pub fn apart(_snapshot: &Snapshot) -> BTreeSet<NodeId> {
-    BTreeSet::new()
+pub fn apart(snapshot: &Snapshot) -> BTreeSet<NodeId> {
+    let is_apart = |status: &NodeStatus| {
+        status.verdict == Verdict::Lost || (status.returned_at.is_some() && !status.reported)
+    };
+    let apart = snapshot.node_statuses.iter().filter(|(_, status)| is_apart(status));
+    apart.map(|(node, _)| node.clone()).collect()
 }
 
 #[cfg(test)]

@@ -1,132 +1,146 @@
 //! Gives replicas their node and their addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use gantry_model::{Goal, Network, Node, NodeId, NodeSegment, Replica, ServiceId, Snapshot};
+use gantry_model::{Goal, Network, NodeId, NodeSegment, Replica, Service, ServiceId, Snapshot, Template};
 
 use super::action::Action;
 use super::address;
 use super::depends;
-use super::filter::{self, Context, Fit};
+use super::explain;
+use super::filter::Wanted;
+use super::load::Load;
 use super::plan::Plan;
+use super::rank::{Ranking, failures};
 use super::service_address;
 
 /// Places every replica that can be placed, and says of every other why not.
 pub fn place(plan: &mut Plan) {
-    let pending: Vec<_> = plan
+    let mut pending: Vec<_> = plan
         .working
         .replicas
         .values()
         .filter(|replica| replica.goal == Goal::Run && replica.node.is_none())
         .cloned()
         .collect();
-    let mut pending = pending;
-    pending.sort_by(|a, b| (&a.service, a.slot, &a.id).cmp(&(&b.service, b.slot, &b.id)));
-    for replica in pending {
-        let action = match try_place(plan, &replica) {
-            Ok(action) => action,
-            Err(reason) if replica.pending.as_ref() == Some(&reason) => continue,
-            Err(reason) => Action::Wait { replica: replica.id.clone(), reason },
-        };
-        plan.push(action);
-    }
-}
-
-fn try_place(plan: &mut Plan, replica: &Arc<Replica>) -> Result<Action, String> {
-    let (node, why) = choose(&plan.working, replica)?;
-    let revision = plan.working.revision_of(replica).cloned().ok_or("its revision is not known")?;
-    let mut addresses = BTreeMap::new();
-    let mut segments = BTreeMap::new();
-    for key in revision.template.network_keys() {
-        let (segment, address) = join(plan, &replica.service, &key, &node)?;
-        addresses.insert(key.clone(), address);
-        if let Some(segment) = segment {
-            segments.insert(key, segment);
+    pending.sort_by(|a, b| {
+        (&a.service, a.revision, a.slot, &a.id).cmp(&(&b.service, b.revision, b.slot, &b.id))
+    });
+    for alike in pending.chunk_by(|a, b| a.service == b.service && a.revision == b.revision) {
+        if let Err(reason) = place_alike(plan, alike) {
+            for replica in alike {
+                wait(plan, replica, &reason);
+            }
         }
     }
-    Ok(Action::Place { replica: replica.id.clone(), node, addresses, segments, why })
 }
 
-/// The best node, and why it is the best.
-fn choose(snapshot: &Snapshot, replica: &Replica) -> Result<(NodeId, String), String> {
-    let service = snapshot.services.get(&replica.service).ok_or("its service is not known")?;
-    if let Some(what) = depends::unmet(snapshot, service) {
+fn wait(plan: &mut Plan, replica: &Replica, reason: &str) {
+    if replica.pending.as_deref() != Some(reason) {
+        plan.push(Action::Wait { replica: replica.id.clone(), reason: reason.to_owned() });
+    }
+}
+
+/// Places replicas of one revision.
+fn place_alike(plan: &mut Plan, alike: &[Arc<Replica>]) -> Result<(), String> {
+    let Some(first) = alike.first() else { return Ok(()) };
+    let service = plan.working.services.get(&first.service).cloned().ok_or("its service is not known")?;
+    if let Some(what) = depends::unmet(&plan.working, &service) {
         return Err(format!("waits for {what}"));
     }
+    let revision = plan.working.revision_of(first).cloned().ok_or("its revision is not known")?;
+    let template = &revision.template;
+    let mut load = plan.take_load();
+    // The first replica decides where a volume is, and each of a service on every node has its own node.
+    let apart = service.is_global() || template.volume_keys().next().is_some();
+    for some in alike.chunks(if apart { 1 } else { alike.len() }) {
+        place_some(plan, &mut load, &service, template, some);
+    }
+    plan.keep_load(load);
+    Ok(())
+}
+
+/// Places replicas among which nothing differs but the slot.
+fn place_some(
+    plan: &mut Plan,
+    load: &mut Load,
+    service: &Service,
+    template: &Template,
+    replicas: &[Arc<Replica>],
+) {
+    let Some(first) = replicas.first() else { return };
+    let mut wanted = Wanted::new(&plan.working, service, template, first);
+    let mut ranking = Ranking::new(&wanted, load, &failures(&plan.working, &service.id));
+    let mut nobody: Option<String> = None;
+    for replica in replicas {
+        let left = match service.is_global() {
+            true => Vec::new(),
+            false => left_by_predecessors(&plan.working, load, replica),
+        };
+        let Some(chosen) = ranking.choose(&wanted, load, &left) else {
+            let reason = nobody.get_or_insert_with(|| explain::pending(&wanted, load));
+            wait(plan, replica, &*reason);
+            continue;
+        };
+        let node = load.nodes()[chosen.at].node.id.clone();
+        match join_all(plan, replica, template, &node) {
+            Ok((addresses, segments)) => {
+                ranking.placed(&chosen);
+                *wanted.counts.entry(node.clone()).or_default() += 1;
+                load.add(chosen.at, template, replica);
+                let (replica, why) = (replica.id.clone(), chosen.why);
+                plan.push(Action::Place { replica, node, addresses, segments, why });
+            }
+            Err(reason) => {
+                ranking.put_back(&chosen);
+                wait(plan, replica, &reason);
+            }
+        }
+    }
+}
+
+/// Whether a node other than its own could take a replica, were it not placed; if none, why.
+pub fn could_move(snapshot: &Snapshot, load: &Load, replica: &Replica) -> Result<(), String> {
+    let service = snapshot.services.get(&replica.service).ok_or("its service is not known")?;
     let revision = snapshot.revision_of(replica).ok_or("its revision is not known")?;
-    let context = Context { snapshot, service, template: &revision.template };
-    let mut fitting = Vec::new();
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for node in snapshot.nodes.values() {
-        match filter::fit(&context, node) {
-            Fit::Yes => fitting.push(node),
-            Fit::No(reason) => *reasons.entry(reason).or_default() += 1,
-        }
-    }
-    // Ties break by id, so that the same state always gives the same answer.
-    let best = fitting.iter().min_by_key(|node| (load(snapshot, replica, node), &node.id));
-    match best {
-        Some(node) => {
-            let why = match fitting.len() {
-                1 => "the only node that fits".to_owned(),
-                count => format!("the least loaded of {count} nodes that fit"),
-            };
-            Ok((node.id.clone(), why))
-        }
-        None if reasons.is_empty() => Err("the cluster has no nodes".to_owned()),
-        None => Err(format!("no node fits: {}", tally(&reasons))),
+    let wanted = Wanted::new(snapshot, service, &revision.template, replica);
+    let left: Vec<usize> = replica.node.iter().filter_map(|node| load.position(node)).collect();
+    let mut ranking = Ranking::new(&wanted, load, &HashMap::new());
+    match ranking.choose(&wanted, load, &left) {
+        Some(_) => Ok(()),
+        None => Err(explain::pending(&wanted, load)),
     }
 }
 
-/// Spread by service first, then by number of replicas.
-fn load(snapshot: &Snapshot, replica: &Replica, node: &Arc<Node>) -> (usize, usize) {
-    let of_service = snapshot.replicas_on(&node.id).filter(|other| other.service == replica.service).count();
-    (of_service, snapshot.replicas_on(&node.id).count())
+/// The nodes that replicas of its slot are to leave: their successor does not go there.
+fn left_by_predecessors(snapshot: &Snapshot, load: &Load, replica: &Replica) -> Vec<usize> {
+    let of_slot = snapshot.replicas_in(&replica.service, replica.slot);
+    of_slot
+        .filter(|other| other.leave && other.id != replica.id)
+        .filter_map(|other| load.position(other.node.as_ref()?))
+        .collect()
 }
 
-fn tally(reasons: &BTreeMap<String, usize>) -> String {
-    let lines: Vec<_> = reasons
-        .iter()
-        .map(|(reason, count)| match count {
-            1 => format!("{reason} (1 node)"),
-            count => format!("{reason} ({count} nodes)"),
-        })
-        .collect();
-    lines.join("; ")
-}
+type Joined = (BTreeMap<String, Ipv4Addr>, BTreeMap<String, NodeSegment>);
 
-/// What every filter says about a replica that is not placed, one line a reason, with the number of
-/// nodes that it holds for. Empty for one that is placed.
-pub fn explain(snapshot: &Snapshot, replica: &Replica) -> Vec<String> {
-    if replica.node.is_some() {
-        return Vec::new();
-    }
-    let (Some(service), Some(revision)) =
-        (snapshot.services.get(&replica.service), snapshot.revision_of(replica))
-    else {
-        return vec!["its service is not known".to_owned()];
-    };
-    if let Some(what) = depends::unmet(snapshot, service) {
-        return vec![format!("it waits for {what}")];
-    }
-    let context = Context { snapshot, service, template: &revision.template };
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for node in snapshot.nodes.values() {
-        for filter in filter::FILTERS {
-            let reason = match filter(&context, node) {
-                Fit::Yes => continue,
-                Fit::No(reason) => reason,
-            };
-            *reasons.entry(reason).or_default() += 1;
+/// An address on every network, and what the node gets of those that it had no part in.
+fn join_all(
+    plan: &mut Plan,
+    replica: &Replica,
+    template: &Template,
+    node: &NodeId,
+) -> Result<Joined, String> {
+    let mut joined = Joined::default();
+    for key in template.network_keys() {
+        let (segment, address) = join(plan, &replica.service, &key, node)?;
+        joined.0.insert(key.clone(), address);
+        if let Some(segment) = segment {
+            joined.1.insert(key, segment);
         }
     }
-    let total = snapshot.nodes.size();
-    if total == 0 {
-        return vec!["the cluster has no nodes".to_owned()];
-    }
-    reasons.into_iter().map(|(reason, count)| format!("{count} of {total} nodes: {reason}")).collect()
+    Ok(joined)
 }
 
 /// An address on the network, and the node's own part of it if the node had none yet.

@@ -7,6 +7,7 @@ use gantry_model::{
 };
 
 use super::action::Action;
+use super::load::Load;
 
 /// What was decided so far, and the snapshot as it will be.
 pub struct Plan {
@@ -19,6 +20,7 @@ pub struct Plan {
     /// What they change in the store, in order.
     pub changes: Vec<Change>,
     used: BTreeMap<(StackName, String), HashSet<Ipv4Addr>>,
+    load: Option<Load>,
 }
 
 impl Plan {
@@ -30,6 +32,7 @@ impl Plan {
             actions: Vec::new(),
             changes: Vec::new(),
             used: BTreeMap::new(),
+            load: None,
         }
     }
 
@@ -82,6 +85,17 @@ impl Plan {
     /// meant to end.
     pub fn is_settled(&self, replica: &Replica) -> bool {
         replica.outcome.is_some_and(|outcome| outcome.exit_code == 0) || self.working.is_ready(replica)
+    }
+
+    /// What the nodes carry, counted when it is first asked for. Give it back with [`Self::keep_load`]:
+    /// until replicas are forgotten, at the end of a decision, only placing one changes it.
+    pub fn take_load(&mut self) -> Load {
+        self.load.take().unwrap_or_else(|| Load::new(&self.working))
+    }
+
+    /// Keeps what was counted for the next who asks.
+    pub fn keep_load(&mut self, load: Load) {
+        self.load = Some(load);
     }
 
     /// The addresses in use on a network, kept up to date as the plan gives more away.

@@ -6,10 +6,13 @@ use std::time::Duration;
 use gantry_model::{
     Condition, EndpointMode, Goal, Health, Phase, RestartPolicy, TableVersion, Timestamp, UpdateOrder,
 };
-use gantry_testkit::World;
+use gantry_testkit::{ServiceBuilder, World};
 use proptest::prelude::*;
 
 use super::*;
+
+mod failover;
+mod placement;
 
 const NOW: Timestamp = Timestamp::from_millis(100_000);
 
@@ -201,11 +204,11 @@ fn a_second_replica_on_a_port_of_the_host_is_pending_with_that_reason() {
     assert!(replicas[0].node.is_some());
     assert_eq!(
         replicas[1].pending.as_deref(),
-        Some("no node fits: port 8000/tcp is taken by shop/web (replica 1) (1 node)")
+        Some("no node fits; 1 node: 1 has port 8000/tcp taken (by shop/web, replica 1)")
     );
     assert_eq!(
         explain(&world.snapshot, &replicas[1]),
-        ["1 of 1 nodes: port 8000/tcp is taken by shop/web (replica 1)"]
+        ["1 of 1 node has port 8000/tcp taken (by shop/web, replica 1)"]
     );
 }
 
@@ -229,7 +232,7 @@ fn reservations_never_exceed_the_node() {
     let placed = world.replicas("shop/web").iter().filter(|replica| replica.node.is_some()).count();
     assert_eq!(placed, 2, "the test node has 4 cores");
     let reason = world.replicas("shop/web")[2].pending.clone().unwrap();
-    assert!(reason.contains("reserves 1.50 cores and 1.00 are free"), "{reason}");
+    assert!(reason.contains("reserves 1.50 cores and 0.80 are free"), "{reason}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use gantry_model::{Goal, Replica, Service, UpdateOrder};
 
 use super::action::Action;
 use super::plan::Plan;
+use super::relocate::leaves;
 
 /// Replaces replicas of old revisions as the service's `update_config` says.
 ///
@@ -46,12 +47,19 @@ fn begin_slots(plan: &mut Plan, service: &Arc<Service>) {
     let mut outdated: Vec<_> = replicas
         .iter()
         .filter(|replica| replica.goal == Goal::Run && !is_new(replica))
+        // A slot that is on its way to another node is updated when its replica there serves.
+        .filter(|old| {
+            let mut of_slot = replicas.iter().filter(|other| other.slot == old.slot);
+            !of_slot.any(|other| other.goal == Goal::Run && leaves(&plan.working, other))
+        })
         .filter(|old| !replicas.iter().any(|other| other.slot == old.slot && is_new(other)))
         .collect();
     if outdated.is_empty() {
         return;
     }
-    let on_their_way = (1..=service.wanted())
+    let on_their_way = service
+        .slots()
+        .into_iter()
         .filter(|slot| {
             let mut of_slot = replicas.iter().filter(|replica| replica.slot == *slot);
             of_slot.clone().next().is_none()
@@ -85,7 +93,8 @@ fn begin_slots(plan: &mut Plan, service: &Arc<Service>) {
         let why = format!("revision {} replaces {}", service.revision, old.revision);
         // A replica that does not run holds nothing that its successor could not take over.
         if start_first && plan.is_settled(old) {
-            plan.push(Action::Create { service: service.id.clone(), slot: old.slot, why });
+            let (service, slot) = (service.id.clone(), old.slot);
+            plan.push(Action::Create { service, slot, revision: None, why });
         } else {
             plan.push(Action::Drain { replica: old.id.clone(), why });
         }
@@ -94,6 +103,6 @@ fn begin_slots(plan: &mut Plan, service: &Arc<Service>) {
 }
 
 /// Whether a replica does what its predecessor did. One that is ready but about to be restarted does not.
-fn takes_over(plan: &Plan, successor: &Replica) -> bool {
+pub fn takes_over(plan: &Plan, successor: &Replica) -> bool {
     plan.is_settled(successor) && (successor.outcome.is_some() || plan.working.takes_traffic(successor))
 }

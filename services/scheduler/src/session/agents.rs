@@ -10,16 +10,19 @@ use gantry_api::node::v1::{
     Heartbeat, Hello, Ping, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
 };
 use gantry_boot::{caller, now};
-use gantry_model::{Change, Key, Node, NodeId, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire};
+use gantry_model::{
+    Change, Key, Node, NodeId, NodeRole, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::assignments::Told;
+use super::hearing::Hearing;
 use super::paths;
 use super::relays::Relays;
-use crate::decide::record_event;
+use crate::decide::{lost, record_event};
 use crate::state::State;
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -37,13 +40,14 @@ pub struct Agents {
     state: State,
     relays: Relays,
     redirect_port: u16,
+    hearing: Hearing,
 }
 
 impl Agents {
     /// Serves agents from `state`, and lets people reach them through `relays`. Proxies take connections
-    /// to service addresses at `redirect_port`.
-    pub fn new(state: State, relays: Relays, redirect_port: u16) -> Self {
-        Self { state, relays, redirect_port }
+    /// to service addresses at `redirect_port`. `hearing` is told of every sign of life.
+    pub fn new(state: State, relays: Relays, redirect_port: u16, hearing: Hearing) -> Self {
+        Self { state, relays, redirect_port, hearing }
     }
 }
 
@@ -56,6 +60,10 @@ impl SessionService for Agents {
         request: Request<Streaming<SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let identity = caller(&request)?.name.clone();
+        // Who calls from the address at which it is answered is on the scheduler's own host.
+        let (here, there) = (request.local_addr(), request.remote_addr());
+        let is_local = here.zip(there).is_some_and(|(here, there)| here.ip() == there.ip());
+        let role = if is_local { NodeRole::Manager } else { NodeRole::Worker };
         let mut incoming = request.into_inner();
         let first = timeout(HELLO_WITHIN, incoming.message())
             .await
@@ -70,7 +78,7 @@ impl SessionService for Agents {
             )));
         }
         let node = NodeId::new(&hello.node_id).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
-        register(&self.state, &node, hello).await?;
+        register(&self.state, &node, role, hello).await?;
 
         let (outgoing, stream) = mpsc::channel(QUEUE);
         let session = Session {
@@ -78,14 +86,16 @@ impl SessionService for Agents {
             relays: self.relays.clone(),
             node,
             redirect_port: self.redirect_port,
+            hearing: self.hearing.clone(),
         };
+        session.hearing.agent(&session.node);
         tokio::spawn(session.run(incoming, outgoing));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
 
 /// Stores the node's record if it is new or changed.
-async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status> {
+async fn register(state: &State, id: &NodeId, role: NodeRole, hello: Hello) -> Result<(), Status> {
     let agent_port =
         u16::try_from(hello.agent_port).map_err(|_| Status::invalid_argument("agent_port is above 65535"))?;
     // An agent whose engine does not answer cannot describe its host.
@@ -100,6 +110,7 @@ async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status
                 agent_port,
                 labels: known.map(|node| node.labels.clone()).unwrap_or_default(),
                 availability: known.map(|node| node.availability).unwrap_or_default(),
+                role,
                 host: host.or(known.map(|node| node.host.clone())).unwrap_or_default(),
                 joined_at: known.map_or_else(now, |node| node.joined_at),
             };
@@ -126,28 +137,18 @@ async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status
         .map_err(crate::api::store_failed)
 }
 
-/// What stays of a status while no session is open, and until the next one says otherwise: names depend on
-/// how the node's network is, and what is known to be broken is not told again.
-fn network_of(status: &NodeStatus) -> NodeStatus {
-    NodeStatus {
-        network_error: status.network_error.clone(),
-        overlay_error: status.overlay_error.clone(),
-        broken_paths: status.broken_paths.clone(),
-        ..NodeStatus::default()
-    }
-}
-
 struct Session {
     state: State,
     relays: Relays,
     node: NodeId,
     redirect_port: u16,
+    hearing: Hearing,
 }
 
 impl Session {
     async fn run(self, mut incoming: Streaming<SessionRequest>, outgoing: Outgoing) {
         let since = now();
-        self.note(|status| *status = NodeStatus { connected: true, since, ..network_of(status) });
+        self.note(|status| lost::connected(status, since));
         let (asks, mut asked) = mpsc::channel(QUEUE);
         self.relays.join(self.node.clone(), asks.clone());
         tracing::info!(node = %self.node, "agent connected");
@@ -162,7 +163,7 @@ impl Session {
         // A newer session of the same node may have taken over.
         self.note(|status| {
             if status.since == since {
-                *status = NodeStatus { since: now(), ..network_of(status) };
+                lost::disconnected(status, now());
             }
         });
         tracing::info!(node = %self.node, why, "agent disconnected");
@@ -177,6 +178,7 @@ impl Session {
                 Ok(Ok(None)) => return "it hung up".to_owned(),
                 Ok(Ok(Some(message))) => message.message,
             };
+            self.hearing.agent(&self.node);
             match message {
                 Some(FromAgent::Heartbeat(heartbeat)) => self.take_heartbeat(heartbeat).await,
                 Some(FromAgent::Status(report)) => self.take_report(report),

@@ -19,6 +19,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::hearing::Hearing;
 use crate::decide::{record_event, table};
 use crate::state::State;
 use crate::traffic::Traffic;
@@ -35,12 +36,14 @@ const QUEUE: usize = 4;
 pub struct Routing {
     state: State,
     traffic: Traffic,
+    hearing: Hearing,
 }
 
 impl Routing {
-    /// Serves proxies from `state`, and keeps in `traffic` what they have seen.
-    pub fn new(state: State, traffic: Traffic) -> Self {
-        Self { state, traffic }
+    /// Serves proxies from `state`, and keeps in `traffic` what they have seen. `hearing` is told of every
+    /// sign of life.
+    pub fn new(state: State, traffic: Traffic, hearing: Hearing) -> Self {
+        Self { state, traffic, hearing }
     }
 }
 
@@ -71,10 +74,11 @@ impl RoutingService for Routing {
         tracing::info!(%node, instance = hello.instance, "proxy connected");
 
         let (outgoing, stream) = mpsc::channel(QUEUE);
-        let state = self.state.clone();
+        let (state, hearing) = (self.state.clone(), self.hearing.clone());
+        hearing.proxy(&node);
         tokio::spawn(async move {
             tokio::select! {
-                () = listen(&state, &node, &hello.instance, &mut incoming) => {}
+                () = listen(&state, &hearing, &node, &hello.instance, &mut incoming) => {}
                 () = talk(&state, &node, &outgoing) => {}
             }
             state.observe(|snapshot| {
@@ -92,7 +96,7 @@ impl RoutingService for Routing {
         request: Request<Streaming<ReportTrafficRequest>>,
     ) -> Result<Response<ReportTrafficResponse>, Status> {
         let node = caller(&request)?.name.clone();
-        super::traffic::listen(&self.state, &self.traffic, &node, request.into_inner()).await
+        super::traffic::listen(&self.state, &self.traffic, &self.hearing, &node, request.into_inner()).await
     }
 }
 
@@ -130,8 +134,15 @@ fn acknowledge(state: &State, instance: &str, version: TableVersion) {
     });
 }
 
-async fn listen(state: &State, node: &NodeId, instance: &str, incoming: &mut Streaming<StreamTablesRequest>) {
+async fn listen(
+    state: &State,
+    hearing: &Hearing,
+    node: &NodeId,
+    instance: &str,
+    incoming: &mut Streaming<StreamTablesRequest>,
+) {
     while let Ok(Some(message)) = incoming.message().await {
+        hearing.proxy(node);
         match message.message {
             Some(FromProxy::Ack(ack)) => {
                 acknowledge(state, instance, wire::read_table_version(ack.version));

@@ -1,8 +1,10 @@
 //! What proxies say once a second of the traffic that they have seen.
 
 use gantry_api::node::v1::{ReportTrafficRequest, ReportTrafficResponse};
+use gantry_model::NodeId;
 use tonic::{Response, Status, Streaming};
 
+use super::hearing::Hearing;
 use crate::state::State;
 use crate::traffic::{Report, Traffic};
 
@@ -10,9 +12,11 @@ use crate::traffic::{Report, Traffic};
 pub async fn listen(
     state: &State,
     traffic: &Traffic,
+    hearing: &Hearing,
     node: &str,
     mut reports: Streaming<ReportTrafficRequest>,
 ) -> Result<Response<ReportTrafficResponse>, Status> {
+    let id = NodeId::new(node).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
     let mut session = Session { traffic, instance: String::new() };
     while let Some(message) = reports.message().await? {
         if message.node_id != node {
@@ -21,6 +25,7 @@ pub async fn listen(
                 message.node_id
             )));
         }
+        hearing.proxy(&id);
         if session.instance.is_empty() {
             session.instance.clone_from(&message.instance);
         }

@@ -6,11 +6,12 @@ use gantry_api::Invalid;
 use gantry_api::cluster::v1 as wire;
 
 use super::container::{read_container, write_container};
-use super::parts::{bounded, read_duration, some_text, write_duration};
+use super::parts::{bounded, read_duration, some_number, some_text, write_duration};
 use super::ports::read_port;
 use super::route::{read_policy, read_routes, write_policy, write_route};
 use crate::container::{AppProtocol, MountSource, Port, PublishMode};
 use crate::ids::{ServiceId, StackName};
+use crate::placement::{BadPlacement, Mode, Placement};
 use crate::route::Policy;
 use crate::service::{
     Condition, Dependency, EndpointMode, PullPolicy, ServiceNetwork, ServiceSpec, UpdateOrder, UpdatePolicy,
@@ -185,7 +186,45 @@ fn read_service(service: wire::ServiceSpec) -> Result<ServiceSpec, Invalid> {
         },
         routes: read_routes(service.routes)?,
         policy: service.traffic.map(read_policy).transpose()?.unwrap_or_default(),
+        mode: match wire::ServiceMode::try_from(service.mode) {
+            Ok(wire::ServiceMode::Unspecified | wire::ServiceMode::Replicated) => Mode::Replicated,
+            Ok(wire::ServiceMode::Global) if service.replicas.is_some() => {
+                return Err(Invalid::new("replicas", "goes with the mode REPLICATED only"));
+            }
+            Ok(wire::ServiceMode::Global) => Mode::Global,
+            Err(_) => return Err(Invalid::new("mode", "is not known to this version")),
+        },
+        placement: service.placement.map(read_placement).transpose()?.unwrap_or_default(),
+        exclusive: match service.exclusive {
+            true if service.replicas.is_some_and(|count| count > 1)
+                || service.mode == i32::from(wire::ServiceMode::Global) =>
+            {
+                return Err(Invalid::new("exclusive", "goes with one replica only"));
+            }
+            exclusive => exclusive,
+        },
     })
+}
+
+fn read_placement(placement: wire::Placement) -> Result<Placement, Invalid> {
+    bounded("placement.constraints", &placement.constraints)?;
+    bounded("placement.spread", &placement.spread)?;
+    let bad = |field: &'static str| move |bad: BadPlacement| Invalid::new(field, bad.to_string());
+    let constraints = placement.constraints.iter().map(|text| text.parse());
+    let spread = placement.spread.iter().map(|text| text.parse());
+    Ok(Placement {
+        constraints: constraints.collect::<Result<_, _>>().map_err(bad("placement.constraints"))?,
+        spread: spread.collect::<Result<_, _>>().map_err(bad("placement.spread"))?,
+        max_replicas_per_node: some_number(placement.max_replicas_per_node),
+    })
+}
+
+fn write_placement(placement: &Placement) -> wire::Placement {
+    wire::Placement {
+        constraints: placement.constraints.iter().map(ToString::to_string).collect(),
+        spread: placement.spread.iter().map(ToString::to_string).collect(),
+        max_replicas_per_node: placement.max_replicas_per_node.unwrap_or_default(),
+    }
 }
 
 fn read_published(port: &wire::PublishedPort) -> Result<Port, Invalid> {
@@ -354,6 +393,13 @@ pub fn write_service_spec(name: &str, service: &ServiceSpec) -> wire::ServiceSpe
         .into(),
         routes: service.routes.iter().map(write_route).collect(),
         traffic: (service.policy != Policy::default()).then(|| write_policy(&service.policy)),
+        mode: match service.mode {
+            Mode::Replicated => wire::ServiceMode::Replicated,
+            Mode::Global => wire::ServiceMode::Global,
+        }
+        .into(),
+        placement: (service.placement != Placement::default()).then(|| write_placement(&service.placement)),
+        exclusive: service.exclusive,
     }
 }
 
@@ -391,6 +437,14 @@ mod tests {
             Port { app_protocol: Some(AppProtocol::Grpc), ..port },
         ];
         web.endpoint_mode = Some(EndpointMode::Dnsrr);
+        web.placement = Placement {
+            constraints: vec!["node.role != manager".parse().unwrap()],
+            spread: vec!["node.labels.zone".parse().unwrap()],
+            max_replicas_per_node: Some(1),
+        };
+        stack.services.get_mut("db").unwrap().exclusive = true;
+        let everywhere = ServiceSpec { mode: Mode::Global, ..stack.services["db"].clone() };
+        stack.services.insert("log".into(), ServiceSpec { exclusive: false, ..everywhere });
         assert_eq!(read_stack(write_stack(&stack)).unwrap(), stack);
     }
 

@@ -45,6 +45,7 @@ impl View<'_> {
         };
         let running = |replica: &Replica| {
             self.0.status_of(&replica.id).is_some_and(|status| status.phase == Phase::Running)
+                && !self.0.is_lost(replica)
         };
         let well = |replica: &Replica| replica.outcome.is_some_and(|outcome| outcome.exit_code == 0);
         wire::Service {
@@ -85,6 +86,10 @@ impl View<'_> {
             return message.clone();
         }
         match (&replica.node, status) {
+            (Some(node), _) if self.0.is_lost(replica) => {
+                let name = self.0.nodes.get(node).map_or(node.as_str(), |node| node.name.as_str());
+                format!("{name} is lost")
+            }
             (Some(node), None) => self
                 .0
                 .node_statuses
@@ -131,7 +136,7 @@ impl View<'_> {
             node: node.map(|node| node.name.clone()).unwrap_or_default(),
             goal: write_goal(replica.goal).into(),
             phase: phase.into(),
-            state: state_word(replica, seen).to_owned(),
+            state: if self.0.is_lost(replica) { "lost" } else { state_word(replica, seen) }.to_owned(),
             health: write_health(status.health).into(),
             ready: self.0.takes_traffic(replica),
             message: self.replica_message(replica),

@@ -50,7 +50,7 @@ fn groups(
 ) -> Vec<EndpointGroup> {
     let mut endpoints: Vec<Endpoint> = snapshot
         .replicas_of(&service.id)
-        .filter(|replica| snapshot.takes_traffic(replica))
+        .filter(|replica| snapshot.is_endpoint(replica))
         .filter_map(|replica| {
             Some(Endpoint {
                 replica_id: replica.id.to_string(),

@@ -76,7 +76,7 @@ fn add_replicas(
     for replica in snapshot.replicas_of(&service.id).filter(|replica| replica.goal == Goal::Run) {
         let Some(address) = replica.addresses.get(&network.key) else { continue };
         if !is_virtual && let Some(revision) = snapshot.revision_of(replica) {
-            let ready = snapshot.takes_traffic(replica);
+            let ready = snapshot.is_endpoint(replica);
             for known in known_as(service, &revision.template.networks, network) {
                 let addresses = rotating.entry(known).or_default();
                 if ready {
@@ -84,7 +84,8 @@ fn add_replicas(
                 }
             }
         }
-        let running = snapshot.status_of(&replica.id).is_some_and(|status| status.phase == Phase::Running);
+        let running = snapshot.status_of(&replica.id).is_some_and(|status| status.phase == Phase::Running)
+            && !snapshot.is_lost(replica);
         let name = service.id.name().to_lowercase();
         for known in [format!("tasks.{name}"), format!("tasks.{name}.{}", network.stack)] {
             let addresses = all.entry(known).or_default();
