@@ -24,6 +24,7 @@ use tonic::{Status, Streaming};
 use crate::engine::{Engine, LogsWanted};
 use crate::images;
 use crate::public::{Input, carry_process, exec_message, log_piece};
+use crate::transfer::Copies;
 
 const QUEUE: usize = 32;
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
@@ -32,7 +33,7 @@ type Statuses = Arc<BTreeMap<ReplicaId, ReplicaStatus>>;
 type Out = mpsc::Sender<RelayRequest>;
 
 /// Opens the stream and answers, in a task of its own.
-pub fn open(channel: Channel, engine: Engine, statuses: Statuses, ask: OpenRelay) {
+pub fn open(channel: Channel, engine: Engine, copies: Copies, statuses: Statuses, ask: OpenRelay) {
     tokio::spawn(async move {
         let (outgoing, stream) = mpsc::channel(QUEUE);
         if send(&outgoing, ToScheduler::RelayId(ask.relay_id)).await.is_err() {
@@ -48,7 +49,7 @@ pub fn open(channel: Channel, engine: Engine, statuses: Statuses, ask: OpenRelay
             }
             Err(_) => return,
         };
-        let answer = Answer { engine, statuses, outgoing: outgoing.clone() };
+        let answer = Answer { engine, copies, statuses, outgoing: outgoing.clone() };
         let done = tokio::select! {
             done = answer.give(ask.want, &mut incoming) => done,
             () = outgoing.closed() => return,
@@ -71,6 +72,7 @@ async fn send(outgoing: &Out, message: ToScheduler) -> Result<(), Status> {
 
 struct Answer {
     engine: Engine,
+    copies: Copies,
     statuses: Statuses,
     outgoing: Out,
 }
@@ -162,6 +164,7 @@ impl Answer {
                 found = &mut resolving => break found?,
             }
         };
+        self.copies.image_came();
         send(&self.outgoing, ToScheduler::Image(found)).await
     }
 }

@@ -4,6 +4,7 @@ mod agents;
 mod assignments;
 mod relays;
 mod routing;
+mod sources;
 mod traffic;
 
 pub use agents::Agents;

@@ -49,6 +49,8 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     // The scheduler, for the cluster's own services.
     ("gantry.node.v1.SessionService", "Session", &[Node]),
     ("gantry.node.v1.RelayService", "Relay", &[Node]),
+    ("gantry.node.v1.TransferService", "FetchImage", &[Node]),
+    ("gantry.node.v1.TransferService", "FetchVolume", &[Node]),
     ("gantry.node.v1.RoutingService", "StreamTables", &[Proxy]),
     ("gantry.node.v1.RoutingService", "ReportTraffic", &[Proxy]),
     ("gantry.feed.v1.FeedService", "Watch", &[Admin, Operator, Viewer, Watchdog]),
@@ -162,7 +164,9 @@ mod tests {
             let path = format!("/{service}/{method}");
             assert_eq!(
                 may_call(Node, &path),
-                ["SessionService", "RelayService"].iter().any(|name| service.ends_with(name)),
+                ["SessionService", "RelayService", "TransferService"]
+                    .iter()
+                    .any(|name| service.ends_with(name)),
                 "{path}"
             );
             assert_eq!(may_call(Proxy, &path), service.ends_with("RoutingService"), "{path}");

@@ -39,7 +39,7 @@ pub use service::{
 };
 pub use snapshot::{Change, Map, Snapshot};
 pub use stack::{NetworkSpec, Stack, StackSpec, VolumeSpec};
-pub use status::{NodeStatus, Phase, ReplicaStatus, TableVersion};
+pub use status::{ImageCopy, NodeStatus, Phase, ReplicaStatus, TableVersion};
 pub use time::Timestamp;
 
 pub use ipnet::Ipv4Net;

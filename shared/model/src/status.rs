@@ -1,9 +1,12 @@
 //! What was seen. Nothing here is stored: whoever saw it says it again when asked.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::container::Port;
 use crate::health::Health;
+use crate::ids::NodeId;
 use crate::time::Timestamp;
 
 /// What an agent sees of a replica.
@@ -80,6 +83,29 @@ pub struct NodeStatus {
     pub refused: Option<String>,
     /// Why service addresses do not work there. Containers can be started all the same.
     pub network_error: Option<String>,
+    /// The images of the cluster that it has, by the digests of their configs.
+    pub images: BTreeSet<String>,
+    /// The images that it is fetching from other nodes, by the digests of their configs.
+    pub copies: BTreeMap<String, ImageCopy>,
+}
+
+/// An image on its way from one node to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageCopy {
+    /// The node that it comes from.
+    pub from: NodeId,
+    /// Bytes that have come.
+    pub done: u64,
+    /// About how many bytes there are; 0 when not known.
+    pub total: u64,
+}
+
+impl ImageCopy {
+    /// How much of it has come, in per cent; `None` when it is not known how much there is.
+    pub fn percent(&self) -> Option<u64> {
+        // What is left is never nothing: the total is an estimate.
+        (self.total > 0).then(|| (self.done.saturating_mul(100) / self.total).min(99))
+    }
 }
 
 impl NodeStatus {

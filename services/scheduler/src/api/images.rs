@@ -1,19 +1,21 @@
 //! Finds out what the images of a stack stand for, by asking a node.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::cluster::v1::ApplyProgress;
 use gantry_api::node::v1::ImageWanted;
 use gantry_api::node::v1::open_relay::Want;
 use gantry_api::node::v1::relay_request::Message as FromAgent;
-use gantry_model::{Node, PullPolicy, Snapshot, StackSpec};
+use gantry_model::{Node, NodeId, PullPolicy, Snapshot, StackSpec};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use super::admit::Resolved;
 use crate::session::Relays;
+use crate::state::State;
 
 /// A pull that makes no progress for this long has failed.
 const STALLED: Duration = Duration::from_mins(2);
@@ -29,7 +31,7 @@ pub enum Reach {
 
 /// The images of `spec` by name. Steps of pulls go to `progress`.
 pub async fn resolve(
-    snapshot: &Snapshot,
+    state: &State,
     relays: &Relays,
     spec: &StackSpec,
     reach: Reach,
@@ -51,20 +53,37 @@ pub async fn resolve(
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let node = ready_node(snapshot)?;
+    let node = ready_node(&state.snapshot())?.clone();
     let mut resolved = BTreeMap::new();
     for (image, platform, always_pull, never_pull) in wanted {
         let ask = ImageWanted { image: image.clone(), always_pull, never_pull, platform, timeout: None };
-        let found = match resolve_one(relays, node, ask, progress).await {
+        let found = match resolve_one(relays, &node, ask, progress).await {
             Ok(found) => found,
             Err(status) if status.code() == Code::NotFound && reach == Reach::Look => Resolved::default(),
             Err(status) => {
                 return Err(Status::new(status.code(), format!("image {image}: {}", status.message())));
             }
         };
+        if let Some(digest) = &found.digest {
+            has_image(state, &node.id, digest);
+        }
         resolved.insert(image, found);
     }
     Ok(resolved)
+}
+
+/// The node has it: the others may be sent there before the node's own report comes.
+fn has_image(state: &State, node: &NodeId, digest: &str) {
+    state.observe(|snapshot| {
+        let Some(status) = snapshot.node_statuses.get(node) else { return false };
+        if status.images.contains(digest) {
+            return false;
+        }
+        let mut status = status.as_ref().clone();
+        status.images.insert(digest.to_owned());
+        snapshot.node_statuses.insert_mut(node.clone(), Arc::new(status));
+        true
+    });
 }
 
 fn ready_node(snapshot: &Snapshot) -> Result<&Node, Status> {

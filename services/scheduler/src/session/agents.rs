@@ -7,10 +7,12 @@ use gantry_api::node::v1::session_request::Message as FromAgent;
 use gantry_api::node::v1::session_response::Message as ToAgent;
 use gantry_api::node::v1::session_service_server::SessionService;
 use gantry_api::node::v1::{
-    Heartbeat, Hello, Ping, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
+    Heartbeat, Hello, ImageReport, Ping, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
 };
 use gantry_boot::{caller, now};
-use gantry_model::{Change, Key, Node, NodeId, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire};
+use gantry_model::{
+    Change, ImageCopy, Key, Node, NodeId, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -174,6 +176,8 @@ impl Session {
                 Some(FromAgent::Heartbeat(heartbeat)) => self.take_heartbeat(heartbeat),
                 Some(FromAgent::Status(report)) => self.take_report(report),
                 Some(FromAgent::VolumeRemoved(removed)) => self.take_volume(removed).await,
+                Some(FromAgent::Images(report)) => self.take_images(report),
+                Some(FromAgent::VolumeCopied(_)) => {}
                 Some(FromAgent::Hello(_)) => return "it said hello twice".to_owned(),
                 None => {}
             }
@@ -273,6 +277,19 @@ impl Session {
         if report.full {
             self.note(|status| status.reported = true);
         }
+    }
+
+    fn take_images(&self, report: ImageReport) {
+        let images = report.digests.into_iter().collect();
+        let copies = report
+            .copies
+            .into_iter()
+            .filter_map(|copy| {
+                let from = NodeId::new(&copy.from_node_id).ok()?;
+                Some((copy.digest, ImageCopy { from, done: copy.done, total: copy.total }))
+            })
+            .collect();
+        self.note(|status| (status.images, status.copies) = (images, copies));
     }
 
     async fn take_volume(&self, removed: VolumeRemoved) {

@@ -4,16 +4,37 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gantry_api::agent::v1::NetworkAttachment;
-use gantry_api::node::v1::{Assignment, Assignments, Redirect, Segment, VolumeUse};
+use gantry_api::node::v1::{Assignment, Assignments, ImageSource, Redirect, Segment, VolumeUse};
 use gantry_model::{MountSource, Network, NodeId, Replica, ReplicaId, Snapshot, StackName, Template, wire};
 
+use super::sources::image_sources;
 use crate::decide::vip_range;
 
 /// What an agent was told last, so that only differences are sent.
 pub struct Told {
     redirect_port: u16,
     replicas: HashMap<ReplicaId, Arc<Replica>>,
-    rest: Option<(Vec<Segment>, Vec<VolumeUse>, Vec<String>)>,
+    rest: Option<Rest>,
+}
+
+/// What is sent whole with every message.
+#[derive(Clone, PartialEq)]
+struct Rest {
+    segments: Vec<Segment>,
+    volumes: Vec<VolumeUse>,
+    volume_removals: Vec<String>,
+    image_sources: Vec<ImageSource>,
+}
+
+impl Rest {
+    fn of(snapshot: &Snapshot, node: &NodeId) -> Self {
+        Self {
+            segments: segments(snapshot, node),
+            volumes: volumes(snapshot, node),
+            volume_removals: volume_removals(snapshot, node),
+            image_sources: image_sources(snapshot, node),
+        }
+    }
 }
 
 impl Told {
@@ -36,16 +57,26 @@ impl Told {
         }
         let removals: Vec<String> =
             self.replicas.keys().filter(|id| !current.contains_key(*id)).map(ToString::to_string).collect();
-        let rest = (segments(snapshot, node), volumes(snapshot, node), volume_removals(snapshot, node));
+        let rest = Rest::of(snapshot, node);
         if !full && upserts.is_empty() && removals.is_empty() && self.rest.as_ref() == Some(&rest) {
             return None;
         }
         self.replicas = current;
         self.rest = Some(rest.clone());
-        let (segments, volumes, volume_removals) = rest;
+        let Rest { segments, volumes, volume_removals, image_sources } = rest;
         let redirect = vip_range(&snapshot.cluster)
             .map(|range| Redirect { range: range.to_string(), port: self.redirect_port.into() });
-        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals, redirect })
+        Some(Assignments {
+            full,
+            upserts,
+            removals,
+            segments,
+            volumes,
+            volume_removals,
+            redirect,
+            image_sources,
+            ..Assignments::default()
+        })
     }
 }
 
