@@ -50,6 +50,8 @@ struct Engine {
     registry: BTreeMap<String, Vec<u8>>,
     /// How often something was pulled.
     pulls: usize,
+    /// How many images were loaded.
+    imports: usize,
     /// The largest image for which there is room.
     room: usize,
 }
@@ -74,6 +76,7 @@ impl Default for Simulated {
             images: BTreeMap::new(),
             registry: BTreeMap::new(),
             pulls: 0,
+            imports: 0,
             room: usize::MAX,
         })))
     }
@@ -158,6 +161,11 @@ impl Simulated {
     /// How often something was pulled.
     pub fn pulls(&self) -> usize {
         self.lock().pulls
+    }
+
+    /// How many images were loaded.
+    pub fn imports(&self) -> usize {
+        self.lock().imports
     }
 
     /// There is room for images of at most that many bytes.
@@ -315,6 +323,7 @@ impl Runtime for Simulated {
             return Err(Error::new(Kind::State, "what came is another image"));
         }
         engine.images.insert(digest.to_owned(), content);
+        engine.imports += 1;
         Ok(())
     }
 

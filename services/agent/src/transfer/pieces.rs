@@ -217,7 +217,8 @@ mod tests {
     fn an_archive_that_cannot_be_read_has_no_end() {
         let chunks =
             vec![Ok(Bytes::from_static(b"half")), Err(Error::new(Kind::Internal, "input/output error"))];
-        let pieces: Vec<_> = block(cut(Box::pin(futures_util::stream::iter(chunks)), 0).collect());
+        let pieces: Vec<_> =
+            block(async { cut(Box::pin(futures_util::stream::iter(chunks)), 0).collect().await });
         assert_eq!(pieces.last().unwrap().as_ref().unwrap_err().message, "input/output error");
         assert!(pieces.iter().flatten().all(|piece| !matches!(piece.kind, Some(PieceKind::End(_)))));
     }
