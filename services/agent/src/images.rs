@@ -51,7 +51,12 @@ pub async fn resolve(
     if let Err(error) = engine.tag(&found.id, &kept_name(&found.id)).await {
         tracing::warn!(image = name, %error, "cannot keep the image from being pruned");
     }
-    Ok(ImageFound { digest: found.id, platform: found.platform, has_healthcheck: found.has_healthcheck })
+    Ok(ImageFound {
+        digest: found.id,
+        platform: found.platform,
+        has_healthcheck: found.has_healthcheck,
+        created_at: found.created_at,
+    })
 }
 
 fn fits(found: &FoundImage, platform: &str) -> bool {
@@ -110,6 +115,7 @@ mod tests {
             id: String::new(),
             platform: platform.into(),
             has_healthcheck: false,
+            created_at: None,
         };
         assert!(fits(&found("linux/arm64/v8"), "linux/arm64"));
         assert!(fits(&found("linux/amd64"), ""));

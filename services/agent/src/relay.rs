@@ -16,7 +16,7 @@ use gantry_api::node::v1::{
 };
 use gantry_model::{ReplicaId, ReplicaStatus};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -28,6 +28,9 @@ use crate::transfer::Copies;
 
 const QUEUE: usize = 32;
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often an agent that has nothing to say says so.
+const ALIVE: Duration = Duration::from_secs(1);
 
 type Statuses = Arc<BTreeMap<ReplicaId, ReplicaStatus>>;
 type Out = mpsc::Sender<RelayRequest>;
@@ -53,6 +56,7 @@ pub fn open(channel: Channel, engine: Engine, copies: Copies, statuses: Statuses
         let done = tokio::select! {
             done = answer.give(ask.want, &mut incoming) => done,
             () = outgoing.closed() => return,
+            () = say_alive(&outgoing) => return,
         };
         if let Err(status) = done {
             let error = RelayError { code: status.code().into(), message: status.message().to_owned() };
@@ -63,6 +67,15 @@ pub fn open(channel: Channel, engine: Engine, copies: Copies, statuses: Statuses
         drop((answer, outgoing));
         let _ = timeout(OPEN_WITHIN, async { while let Ok(Some(_)) = incoming.message().await {} }).await;
     });
+}
+
+/// Lets the scheduler tell a quiet answer from an agent that is out of reach. Does not end.
+async fn say_alive(outgoing: &Out) {
+    loop {
+        sleep(ALIVE).await;
+        // Where messages wait already, one more says nothing new.
+        let _ = outgoing.try_send(RelayRequest { message: Some(ToScheduler::Alive(true)) });
+    }
 }
 
 async fn send(outgoing: &Out, message: ToScheduler) -> Result<(), Status> {
