@@ -105,7 +105,7 @@ async fn merge(replicas: &Replicas, wanted: &Wanted, answers: &Answers) {
             for replica in wanted.matching(&snapshot) {
                 if (first || has_container(&snapshot, &replica)) && known.insert(replica.id.clone()) {
                     let number = known.len();
-                    merge.begin(number);
+                    merge.begin(number, Instant::now());
                     let source = Source { number, replica, wanted: wanted.clone(), pieces: pieces.clone() };
                     tasks.spawn(source.run(replicas.clone()));
                 }

@@ -3,10 +3,13 @@
 //! The oldest of the pieces at the heads goes first, once every stream that may still bring an older one
 //! has shown its head. A stream that is followed and is silent for the moment would hold up all the
 //! others, so nobody waits for it longer than the window: pieces that come closer together than that are
-//! in order, whatever their way here.
+//! in order, whatever their way here. One that has only begun is given more time to show what it has.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
+
+/// How long a stream may take to bring its first piece before the others go on without it.
+const FIRST: Duration = Duration::from_secs(2);
 
 /// Pieces of several streams, by the number of their stream, waiting to be passed on.
 #[derive(Debug)]
@@ -17,6 +20,8 @@ pub struct Merge<T> {
 
 #[derive(Debug)]
 struct Stream<T> {
+    begun: Instant,
+    spoke: bool,
     waiting: VecDeque<Waiting<T>>,
     ended: bool,
 }
@@ -36,8 +41,9 @@ impl<T> Merge<T> {
     }
 
     /// One more stream.
-    pub fn begin(&mut self, stream: usize) {
-        self.streams.insert(stream, Stream { waiting: VecDeque::new(), ended: false });
+    pub fn begin(&mut self, stream: usize, now: Instant) {
+        let begun = Stream { begun: now, spoke: false, waiting: VecDeque::new(), ended: false };
+        self.streams.insert(stream, begun);
     }
 
     /// A stream brought a piece that was written at `time`.
@@ -45,6 +51,7 @@ impl<T> Merge<T> {
         if let Some(stream) = self.streams.get_mut(&stream) {
             // Pieces without a time, and those that a clock was set back for, stay where they came.
             let time = stream.waiting.back().map_or(time, |before| before.time.max(time));
+            stream.spoke = true;
             stream.waiting.push_back(Waiting { time, arrived, piece });
         }
     }
@@ -59,10 +66,9 @@ impl<T> Merge<T> {
 
     /// The next piece, if it is time for it, and the stream that it is of.
     pub fn pop(&mut self, now: Instant) -> Option<(usize, T)> {
-        let complete = self.streams.values().all(|stream| stream.ended || !stream.waiting.is_empty());
-        let (number, head) = self.oldest()?;
-        let waited = self.window.is_some_and(|window| now.duration_since(head.arrived) >= window);
-        if !complete && !waited {
+        let (number, _) = self.oldest()?;
+        let complete = self.silent().next().is_none();
+        if !complete && self.deadline().is_none_or(|deadline| now < deadline) {
             return None;
         }
         let stream = self.streams.get_mut(&number)?;
@@ -76,12 +82,18 @@ impl<T> Merge<T> {
     /// When there is something to pass on even if nothing more comes.
     pub fn deadline(&self) -> Option<Instant> {
         let (_, head) = self.oldest()?;
-        self.window.map(|window| head.arrived + window)
+        let beginning = self.silent().filter(|stream| !stream.spoke).map(|stream| stream.begun + FIRST);
+        Some(beginning.max().into_iter().fold(head.arrived + self.window?, Instant::max))
     }
 
     /// Whether all streams have ended and everything was passed on.
     pub fn is_done(&self) -> bool {
         self.streams.is_empty()
+    }
+
+    /// The streams that may still bring something older than what is there.
+    fn silent(&self) -> impl Iterator<Item = &Stream<T>> {
+        self.streams.values().filter(|stream| !stream.ended && stream.waiting.is_empty())
     }
 
     fn oldest(&self) -> Option<(usize, &Waiting<T>)> {
@@ -113,7 +125,7 @@ mod tests {
             expected.sort_unstable();
 
             let (mut merge, mut out, now) = (Merge::new(None), Vec::new(), Instant::now());
-            (0..logs.len()).for_each(|stream| merge.begin(stream));
+            (0..logs.len()).for_each(|stream| merge.begin(stream, now));
             let mut left: Vec<_> = logs.into_iter().map(VecDeque::from).enumerate().collect();
             for index in order {
                 if left.is_empty() {
@@ -145,15 +157,16 @@ mod tests {
     #[test]
     fn a_silent_stream_holds_up_the_others_for_the_window_and_no_longer() {
         let (mut merge, now) = (Merge::new(Some(WINDOW)), Instant::now());
-        merge.begin(1);
-        merge.begin(2);
+        merge.begin(1, now);
+        merge.begin(2, now);
         merge.push(1, (10, 0), now, "late");
         assert_eq!(merge.pop(now), None);
-        assert_eq!(merge.deadline(), Some(now + WINDOW));
+        assert_eq!(merge.deadline(), Some(now + FIRST), "the other has only begun");
         // What was written before and comes within the window goes first.
         merge.push(2, (9, 0), now + WINDOW / 2, "early");
         assert_eq!(merge.pop(now + WINDOW / 2), Some((2, "early")));
         assert_eq!(merge.pop(now + WINDOW / 2), None);
+        assert_eq!(merge.deadline(), Some(now + WINDOW));
         assert_eq!(merge.pop(now + WINDOW), Some((1, "late")));
         assert_eq!(merge.deadline(), None);
     }
@@ -161,8 +174,8 @@ mod tests {
     #[test]
     fn a_stream_that_has_ended_is_not_waited_for() {
         let (mut merge, now) = (Merge::new(None), Instant::now());
-        merge.begin(1);
-        merge.begin(2);
+        merge.begin(1, now);
+        merge.begin(2, now);
         merge.push(1, (1, 0), now, "one");
         assert_eq!(merge.pop(now), None);
         merge.end(2);
@@ -174,7 +187,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_does_not_turn_a_log_around() {
         let (mut merge, now) = (Merge::new(None), Instant::now());
-        merge.begin(1);
+        merge.begin(1, now);
         for (time, piece) in [(5, "a"), (3, "b"), (4, "c")] {
             merge.push(1, (time, 0), now, piece);
         }
