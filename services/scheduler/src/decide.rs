@@ -11,6 +11,7 @@ mod depends;
 mod drain;
 mod filter;
 mod finish;
+mod moves;
 mod place;
 mod plan;
 mod ports;
@@ -22,6 +23,8 @@ mod update;
 
 pub use action::Action;
 pub use address::{Exhausted, Pool, SMALLEST_PREFIX};
+pub use filter::volume_keys;
+pub use moves::MoveStep;
 pub use place::explain;
 pub use plan::{Plan, record_event};
 pub use ports::published;
@@ -39,6 +42,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Plan {
     count::count(&mut plan);
     update::update(&mut plan);
     restart::restart(&mut plan);
+    moves::advance(&mut plan);
     ports::choose(&mut plan);
     service_address::give(&mut plan);
     place::place(&mut plan);

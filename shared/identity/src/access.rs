@@ -38,6 +38,10 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.cluster.v1.NodeService", "ListNodes", READ),
     ("gantry.cluster.v1.NodeService", "GetNode", READ),
     ("gantry.cluster.v1.ResourceService", "ListVolumes", READ),
+    ("gantry.cluster.v1.ResourceService", "InspectVolume", READ),
+    // A driver's options can name any folder of the host.
+    ("gantry.cluster.v1.ResourceService", "CreateVolume", &[Admin]),
+    ("gantry.cluster.v1.ResourceService", "MoveVolume", CHANGE),
     ("gantry.cluster.v1.ResourceService", "RemoveVolume", CHANGE),
     ("gantry.cluster.v1.ResourceService", "ListNetworks", READ),
     ("gantry.cluster.v1.ResourceService", "ListImages", READ),

@@ -17,6 +17,7 @@ mod snapshot;
 mod stack;
 mod status;
 mod time;
+mod volume_move;
 
 /// Conversions between these types and the messages of `proto/`.
 pub mod wire;
@@ -41,5 +42,6 @@ pub use snapshot::{Change, Map, Snapshot};
 pub use stack::{NetworkSpec, Stack, StackSpec, VolumeSpec};
 pub use status::{ImageCopy, NodeStatus, Phase, ReplicaStatus, TableVersion};
 pub use time::Timestamp;
+pub use volume_move::{MoveStage, VolumeCopy, VolumeMove};
 
 pub use ipnet::Ipv4Net;

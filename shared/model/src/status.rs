@@ -8,6 +8,7 @@ use crate::container::Port;
 use crate::health::Health;
 use crate::ids::NodeId;
 use crate::time::Timestamp;
+use crate::volume_move::VolumeCopy;
 
 /// What an agent sees of a replica.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,8 @@ pub struct NodeStatus {
     pub images: BTreeSet<String>,
     /// The images that it is fetching from other nodes, by the digests of their configs.
     pub copies: BTreeMap<String, ImageCopy>,
+    /// The volumes that move there, by the ids of their moves.
+    pub volume_copies: BTreeMap<String, VolumeCopy>,
 }
 
 /// An image on its way from one node to another.

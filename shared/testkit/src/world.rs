@@ -113,6 +113,7 @@ impl World {
                     labels: BTreeMap::new(),
                     node: None,
                     removing: false,
+                    moving: None,
                 })));
             }
         }

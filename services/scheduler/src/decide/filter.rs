@@ -57,7 +57,11 @@ fn has_volumes(context: &Context<'_>, node: &Node) -> Fit {
         if volume.removing {
             return Fit::No(format!("the volume {key} is being removed"));
         }
-        if volume.node.as_ref().is_some_and(|at| *at != node.id) {
+        if let Some(moving) = volume.moving.as_ref().filter(|moving| moving.blocks()) {
+            let to = context.snapshot.nodes.get(&moving.to).map_or(moving.to.as_str(), |node| &node.name);
+            return Fit::No(format!("the volume {key} is being moved to {to}"));
+        }
+        if volume.lies_on_node() && volume.node.as_ref().is_some_and(|at| *at != node.id) {
             return Fit::No(format!("the volume {key} is on another node"));
         }
     }
