@@ -16,7 +16,7 @@ pub use error::{Error, Kind};
 pub use images::{BuildStep, FoundImage};
 pub use inspect::{CLUSTER_LABEL, Observed, REPLICA_LABEL};
 pub use resources::NetworkWanted;
-pub use streams::{EngineEvent, ExecIo, LogsWanted, Piece};
+pub use streams::{Archive, EngineEvent, ExecIo, Flow, LogsWanted, Piece};
 pub use translate::Attachment;
 
 use bollard::{API_DEFAULT_VERSION, Docker};

@@ -12,10 +12,19 @@ use crate::engine::{Engine, Error, FoundImage, Kind};
 /// A pull that makes no progress for this long has failed.
 const STALLED: Duration = Duration::from_secs(90);
 
+/// The names under which images are kept begin like this; the digest of the config is the tag.
+pub const KEPT: &str = "gantry/image";
+
 /// A name that keeps an image from being pruned while a service may still need it.
 pub fn kept_name(digest: &str) -> String {
     let hex = digest.rsplit(':').next().unwrap_or(digest);
-    format!("gantry/image:{hex}")
+    format!("{KEPT}:{hex}")
+}
+
+/// The digest of the image that is kept under this name.
+pub fn kept_digest(name: &str) -> Option<String> {
+    let hex = name.strip_prefix(KEPT)?.strip_prefix(':')?;
+    Some(format!("sha256:{hex}"))
 }
 
 /// Resolves an image, and pulls it first if it is not there and may be. Steps of the pull go to
@@ -31,7 +40,8 @@ pub async fn resolve(
     if wanted.never_pull {
         found = found.filter(|_| !wrong_platform);
     } else if wanted.always_pull || wrong_platform || found.is_none() {
-        if let Err(error) = pull(engine, wanted, steps).await {
+        let tell = |step: PullStep| drop(steps.try_send(step));
+        if let Err(error) = pull(engine, name, &wanted.platform, tell).await {
             return Err(explain(name, error));
         }
         found = engine.find_image(name).await?;
@@ -41,15 +51,26 @@ pub async fn resolve(
     if let Err(error) = engine.tag(&found.id, &kept_name(&found.id)).await {
         tracing::warn!(image = name, %error, "cannot keep the image from being pruned");
     }
-    Ok(ImageFound { digest: found.id, platform: found.platform, has_healthcheck: found.has_healthcheck })
+    Ok(ImageFound {
+        digest: found.id,
+        platform: found.platform,
+        has_healthcheck: found.has_healthcheck,
+        created_at: found.created_at,
+    })
 }
 
 fn fits(found: &FoundImage, platform: &str) -> bool {
     platform.is_empty() || found.platform == platform || found.platform.starts_with(&format!("{platform}/"))
 }
 
-async fn pull(engine: &Engine, wanted: &ImageWanted, steps: &mpsc::Sender<PullStep>) -> Result<(), Error> {
-    let mut pull = engine.pull(&wanted.image, &wanted.platform);
+/// Pulls an image from its registry.
+pub async fn pull(
+    engine: &Engine,
+    image: &str,
+    platform: &str,
+    tell: impl Fn(PullStep),
+) -> Result<(), Error> {
+    let mut pull = engine.pull(image, platform);
     loop {
         let next = timeout(STALLED, pull.next()).await.map_err(|_| {
             Error::new(Kind::Timeout, format!("the pull made no progress for {} s", STALLED.as_secs()))
@@ -58,7 +79,7 @@ async fn pull(engine: &Engine, wanted: &ImageWanted, steps: &mpsc::Sender<PullSt
         let step = step?;
         let status =
             if step.layer.is_empty() { step.status } else { format!("{} {}", step.layer, step.status) };
-        let _ = steps.try_send(PullStep { status, current: step.current, total: step.total });
+        tell(PullStep { status, current: step.current, total: step.total });
     }
 }
 
@@ -84,6 +105,8 @@ mod tests {
     #[test]
     fn an_image_is_kept_under_its_digest() {
         assert_eq!(kept_name("sha256:abc"), "gantry/image:abc");
+        assert_eq!(kept_digest("gantry/image:abc").as_deref(), Some("sha256:abc"));
+        assert_eq!(kept_digest("gantry/images:abc"), None);
     }
 
     #[test]
@@ -92,6 +115,7 @@ mod tests {
             id: String::new(),
             platform: platform.into(),
             has_healthcheck: false,
+            created_at: None,
         };
         assert!(fits(&found("linux/arm64/v8"), "linux/arm64"));
         assert!(fits(&found("linux/amd64"), ""));

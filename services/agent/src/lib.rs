@@ -2,7 +2,7 @@
 //!
 //! Two halves share [`engine`]: [`public`] is a lifecycle API for people, [`managed`] makes the node
 //! run what the scheduler assigned. [`session`] connects the latter to the scheduler, [`relay`]
-//! carries logs, processes and the like to people through it. [`firewall`] leads service addresses to the
+//! carries logs, processes and the like to people through it, [`transfer`] takes images from other agents. [`firewall`] leads service addresses to the
 //! node's proxy.
 
 #![allow(clippy::result_large_err)] // A gRPC status is the error of every handler here.
@@ -17,6 +17,7 @@ pub mod overlay;
 pub mod public;
 pub mod relay;
 pub mod session;
+pub mod transfer;
 
 mod run;
 

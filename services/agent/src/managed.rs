@@ -15,7 +15,7 @@ mod resolv;
 mod runtime;
 mod segments;
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 mod status;
 mod supervisor;
 #[cfg(test)]

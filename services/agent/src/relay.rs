@@ -16,7 +16,7 @@ use gantry_api::node::v1::{
 };
 use gantry_model::{ReplicaId, ReplicaStatus};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -24,15 +24,19 @@ use tonic::{Status, Streaming};
 use crate::engine::{Engine, LogsWanted};
 use crate::images;
 use crate::public::{Input, carry_process, exec_message, log_piece};
+use crate::transfer::Copies;
 
 const QUEUE: usize = 32;
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often an agent that has nothing to say says so.
+const ALIVE: Duration = Duration::from_secs(1);
 
 type Statuses = Arc<BTreeMap<ReplicaId, ReplicaStatus>>;
 type Out = mpsc::Sender<RelayRequest>;
 
 /// Opens the stream and answers, in a task of its own.
-pub fn open(channel: Channel, engine: Engine, statuses: Statuses, ask: OpenRelay) {
+pub fn open(channel: Channel, engine: Engine, copies: Copies, statuses: Statuses, ask: OpenRelay) {
     tokio::spawn(async move {
         let (outgoing, stream) = mpsc::channel(QUEUE);
         if send(&outgoing, ToScheduler::RelayId(ask.relay_id)).await.is_err() {
@@ -48,10 +52,11 @@ pub fn open(channel: Channel, engine: Engine, statuses: Statuses, ask: OpenRelay
             }
             Err(_) => return,
         };
-        let answer = Answer { engine, statuses, outgoing: outgoing.clone() };
+        let answer = Answer { engine, copies, statuses, outgoing: outgoing.clone() };
         let done = tokio::select! {
             done = answer.give(ask.want, &mut incoming) => done,
             () = outgoing.closed() => return,
+            () = say_alive(&outgoing) => return,
         };
         if let Err(status) = done {
             let error = RelayError { code: status.code().into(), message: status.message().to_owned() };
@@ -64,6 +69,15 @@ pub fn open(channel: Channel, engine: Engine, statuses: Statuses, ask: OpenRelay
     });
 }
 
+/// Lets the scheduler tell a quiet answer from an agent that is out of reach. Does not end.
+async fn say_alive(outgoing: &Out) {
+    loop {
+        sleep(ALIVE).await;
+        // Where messages wait already, one more says nothing new.
+        let _ = outgoing.try_send(RelayRequest { message: Some(ToScheduler::Alive(true)) });
+    }
+}
+
 async fn send(outgoing: &Out, message: ToScheduler) -> Result<(), Status> {
     let request = RelayRequest { message: Some(message) };
     outgoing.send(request).await.map_err(|_| Status::cancelled("the reader hung up"))
@@ -71,6 +85,7 @@ async fn send(outgoing: &Out, message: ToScheduler) -> Result<(), Status> {
 
 struct Answer {
     engine: Engine,
+    copies: Copies,
     statuses: Statuses,
     outgoing: Out,
 }
@@ -162,6 +177,7 @@ impl Answer {
                 found = &mut resolving => break found?,
             }
         };
+        self.copies.image_came();
         send(&self.outgoing, ToScheduler::Image(found)).await
     }
 }

@@ -9,6 +9,7 @@ use gantry_api::agent::v1::host_service_server::HostServiceServer;
 use gantry_api::agent::v1::image_service_server::ImageServiceServer;
 use gantry_api::agent::v1::network_service_server::NetworkServiceServer;
 use gantry_api::agent::v1::volume_service_server::VolumeServiceServer;
+use gantry_api::node::v1::transfer_service_server::TransferServiceServer;
 use gantry_boot::admin::Readiness;
 use gantry_boot::{ConnectError, Server, admin, connect_lazy, random_id};
 use gantry_identity::{Bundle, Identity, Role};
@@ -25,6 +26,7 @@ use crate::metrics;
 use crate::overlay::{Overlay, probes};
 use crate::public::{Containers, HostInfo, Images, Resources};
 use crate::session::{Own, Sessions};
+use crate::transfer::{Copies, Dial, Transfers};
 
 /// Calls in flight may take this long after the agent was asked to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -85,6 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     std::fs::create_dir_all(&config.data).map_err(in_folder)?;
     let disk = Disk::load(&config.data).map_err(in_folder)?;
 
+    let runtime = DockerRuntime::new(engine.clone(), identity.cluster.clone());
     // The lifecycle API is there at once: it says itself what the engine cannot do.
     let server = Server::bind(config.listen, &own)
         .await?
@@ -92,14 +95,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(ImageServiceServer::new(Images::new(engine.clone())))
         .serve(VolumeServiceServer::new(Resources::new(engine.clone())))
         .serve(NetworkServiceServer::new(Resources::new(engine.clone())))
-        .serve(HostServiceServer::new(HostInfo::new(engine.clone())));
+        .serve(HostServiceServer::new(HostInfo::new(engine.clone())))
+        .serve(TransferServiceServer::new(Transfers::new(runtime.clone())));
     let address = server.address()?;
     tracing::info!(%address, node = identity.name, "agent ready");
     let channel = connect_lazy(&config.scheduler, Role::Scheduler, "", &own)?;
 
     let (connected, session) = watch::channel(Some("no session with the scheduler yet".to_owned()));
-    let managing =
-        manage(&config, &identity, engine, disk, channel, address.port(), connected, session, stop.clone());
+    let managing = manage(
+        &config,
+        &identity,
+        engine,
+        runtime,
+        disk,
+        channel,
+        address.port(),
+        connected,
+        session,
+        stop.clone(),
+    );
     let ended = tokio::select! {
         ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
         ended = managing => ended,
@@ -113,6 +127,7 @@ async fn manage(
     config: &Config,
     identity: &Identity,
     engine: Engine,
+    runtime: DockerRuntime,
     disk: Disk,
     channel: tonic::transport::Channel,
     agent_port: u16,
@@ -121,8 +136,8 @@ async fn manage(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let Some(folders) = find_folders(config, &engine, &stop).await? else { return Ok(()) };
-    let runtime = DockerRuntime::new(engine.clone(), identity.cluster.clone());
-    let fleet = Fleet::open(runtime.clone(), folders, disk).await;
+    let copies = Copies::new(Dial::new(config.identity.clone()));
+    let fleet = Fleet::open(runtime.clone(), folders, disk, copies).await;
     let (problem, problems) = watch::channel(None);
     let (network_problem, network_problems) = watch::channel(None);
     let (overlay_problem, overlay_problems) = watch::channel(None);

@@ -9,8 +9,8 @@ use gantry_api::node::v1::session_request::Message as ToScheduler;
 use gantry_api::node::v1::session_response::Message as FromScheduler;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
-    self as node, Assignments, Heartbeat, Hello, Lost, SessionRequest, SessionResponse, StatusReport,
-    VolumeRemoved,
+    self as node, Assignments, Heartbeat, Hello, ImageCopy, ImageReport, Lost, SessionRequest,
+    SessionResponse, StatusReport, VolumeRemoved,
 };
 use gantry_boot::{Backoff, chain, now};
 use gantry_model::{BrokenPath, Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
@@ -24,11 +24,16 @@ use tonic::transport::Channel;
 use crate::engine::Engine;
 use crate::managed::{Assigned, Fleet, Runtime};
 use crate::relay;
+use crate::transfer::Copy;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Changes that come together are reported together.
 const GATHER: Duration = Duration::from_millis(5);
 const VOLUME_AGAIN: Duration = Duration::from_secs(3);
+/// People remove images, too.
+const IMAGES_AGAIN: Duration = Duration::from_secs(10);
+/// How far copies have come is told at most this often.
+const PROGRESS: Duration = Duration::from_millis(300);
 const QUEUE: usize = 64;
 /// A node's whole assignment comes as one message.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -120,7 +125,8 @@ impl<R: Runtime> Sessions<R> {
             tokio::try_join!(
                 self.beat(&outgoing, &refused),
                 self.report(&outgoing),
-                self.remove_volumes(&outgoing)
+                self.remove_volumes(&outgoing),
+                self.report_images(&outgoing)
             )
         };
         tokio::pin!(talking);
@@ -167,7 +173,8 @@ impl<R: Runtime> Sessions<R> {
         match response.message {
             Some(FromScheduler::Assignments(assignments)) => self.assign(lineage, assignments).await,
             Some(FromScheduler::OpenRelay(ask)) => {
-                relay::open(self.channel.clone(), self.engine.clone(), self.fleet.board().get(), ask);
+                let (engine, copies) = (self.engine.clone(), self.fleet.copies().clone());
+                relay::open(self.channel.clone(), engine, copies, self.fleet.board().get(), ask);
                 Ok(())
             }
             Some(FromScheduler::Ping(_)) | None => Ok(()),
@@ -232,6 +239,33 @@ impl<R: Runtime> Sessions<R> {
         Ok(())
     }
 
+    /// Which images there are and which are on their way, whenever that changes.
+    async fn report_images(&self, outgoing: &mpsc::Sender<SessionRequest>) -> Result<(), Status> {
+        let (mut changes, mut running) = (self.fleet.copies().changes(), self.fleet.copies().running());
+        let (mut told, mut digests, mut look) = (None, Vec::new(), true);
+        loop {
+            changes.borrow_and_update();
+            if look && let Ok(kept) = self.fleet.kept_images().await {
+                digests = kept.into_iter().collect();
+            }
+            let copies = running.borrow_and_update().iter().map(image_copy).collect();
+            let report = ImageReport { digests: digests.clone(), copies };
+            if told.as_ref() != Some(&report) {
+                told = Some(report.clone());
+                send(outgoing, ToScheduler::Images(report)).await?;
+            }
+            look = tokio::select! {
+                Ok(()) = changes.changed() => true,
+                () = sleep(IMAGES_AGAIN) => true,
+                Ok(()) = running.changed() => {
+                    // A copy tells of every piece, which nobody wants to know.
+                    sleep(PROGRESS).await;
+                    changes.has_changed().unwrap_or_default()
+                }
+            };
+        }
+    }
+
     async fn remove_volumes(&self, outgoing: &mpsc::Sender<SessionRequest>) -> Result<(), Status> {
         let mut told: BTreeMap<String, String> = BTreeMap::new();
         loop {
@@ -257,6 +291,10 @@ fn write_path(path: &BrokenPath) -> node::BrokenPath {
         node_id: path.node.to_string(),
         lost: if path.only_large { Lost::Large } else { Lost::Everything }.into(),
     }
+}
+
+fn image_copy((digest, copy): (&String, &Copy)) -> ImageCopy {
+    ImageCopy { digest: digest.clone(), from_node_id: copy.from.clone(), done: copy.done, total: copy.total }
 }
 
 fn changed(

@@ -13,6 +13,7 @@ mod services;
 mod stacks;
 mod stats;
 mod traffic;
+mod volumes;
 
 pub use cluster::Clusters;
 pub use events::Events;

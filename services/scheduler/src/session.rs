@@ -6,6 +6,7 @@ mod hearing;
 mod paths;
 mod relays;
 mod routing;
+mod sources;
 mod traffic;
 
 pub use agents::Agents;

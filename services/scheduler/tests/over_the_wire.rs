@@ -232,7 +232,7 @@ impl Agent {
 /// Answers what an image stands for.
 async fn image(channel: Channel, relay: String) {
     let found =
-        ImageFound { digest: "sha256:1".into(), platform: "linux/amd64".into(), has_healthcheck: false };
+        ImageFound { digest: "sha256:1".into(), platform: "linux/amd64".into(), ..ImageFound::default() };
     let messages = [relay_request::Message::RelayId(relay), relay_request::Message::Image(found)];
     let requests = tokio_stream::iter(messages.map(|message| RelayRequest { message: Some(message) }));
     let mut answers = RelayServiceClient::new(channel).relay(requests).await.unwrap().into_inner();

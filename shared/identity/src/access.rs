@@ -38,6 +38,10 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.cluster.v1.NodeService", "ListNodes", READ),
     ("gantry.cluster.v1.NodeService", "GetNode", READ),
     ("gantry.cluster.v1.ResourceService", "ListVolumes", READ),
+    ("gantry.cluster.v1.ResourceService", "InspectVolume", READ),
+    // A driver's options can name any folder of the host.
+    ("gantry.cluster.v1.ResourceService", "CreateVolume", &[Admin]),
+    ("gantry.cluster.v1.ResourceService", "MoveVolume", CHANGE),
     ("gantry.cluster.v1.ResourceService", "RemoveVolume", CHANGE),
     ("gantry.cluster.v1.ResourceService", "ListNetworks", READ),
     ("gantry.cluster.v1.ResourceService", "ListImages", READ),
@@ -49,6 +53,8 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     // The scheduler, for the cluster's own services.
     ("gantry.node.v1.SessionService", "Session", &[Node]),
     ("gantry.node.v1.RelayService", "Relay", &[Node]),
+    ("gantry.node.v1.TransferService", "FetchImage", &[Node]),
+    ("gantry.node.v1.TransferService", "FetchVolume", &[Node]),
     ("gantry.node.v1.RoutingService", "StreamTables", &[Proxy]),
     ("gantry.node.v1.RoutingService", "ReportTraffic", &[Proxy]),
     ("gantry.feed.v1.FeedService", "Watch", &[Admin, Operator, Viewer, Watchdog]),
@@ -162,7 +168,9 @@ mod tests {
             let path = format!("/{service}/{method}");
             assert_eq!(
                 may_call(Node, &path),
-                ["SessionService", "RelayService"].iter().any(|name| service.ends_with(name)),
+                ["SessionService", "RelayService", "TransferService"]
+                    .iter()
+                    .any(|name| service.ends_with(name)),
                 "{path}"
             );
             assert_eq!(may_call(Proxy, &path), service.ends_with("RoutingService"), "{path}");

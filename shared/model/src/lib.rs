@@ -18,6 +18,7 @@ mod snapshot;
 mod stack;
 mod status;
 mod time;
+mod volume_move;
 
 /// Conversions between these types and the messages of `proto/`.
 pub mod wire;
@@ -41,7 +42,8 @@ pub use service::{
 };
 pub use snapshot::{Change, Map, Snapshot};
 pub use stack::{NetworkSpec, Stack, StackSpec, VolumeSpec};
-pub use status::{BrokenPath, NodeStatus, Phase, ReplicaStatus, TableVersion, Verdict};
+pub use status::{BrokenPath, ImageCopy, NodeStatus, Phase, ReplicaStatus, TableVersion, Verdict};
 pub use time::Timestamp;
+pub use volume_move::{MoveStage, VolumeCopy, VolumeMove};
 
 pub use ipnet::Ipv4Net;

@@ -13,6 +13,7 @@ use crate::node::{Node, Proxy};
 use crate::service::{Replica, Revision, Service};
 use crate::stack::Stack;
 use crate::time::Timestamp;
+use crate::volume_move::VolumeMove;
 
 /// What is known of the cluster as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +121,9 @@ pub struct Volume {
     pub node: Option<NodeId>,
     /// A person has asked for its removal.
     pub removing: bool,
+    /// It is on its way to another node.
+    #[serde(default)]
+    pub moving: Option<VolumeMove>,
 }
 
 /// One fact or decision, with its reason.

@@ -1,6 +1,6 @@
 //! What was seen. Nothing here is stored: whoever saw it says it again when asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use crate::container::Port;
 use crate::health::Health;
 use crate::ids::NodeId;
 use crate::time::Timestamp;
+use crate::volume_move::VolumeCopy;
 
 /// What an agent sees of a replica.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +100,12 @@ pub struct NodeStatus {
     pub returned_at: Option<Timestamp>,
     /// What was concluded of it.
     pub verdict: Verdict,
+    /// The images of the cluster that it has, by the digests of their configs.
+    pub images: BTreeSet<String>,
+    /// The images that it is fetching from other nodes, by the digests of their configs.
+    pub copies: BTreeMap<String, ImageCopy>,
+    /// The volumes that move there, by the ids of their moves.
+    pub volume_copies: BTreeMap<String, VolumeCopy>,
 }
 
 /// A network over which a node does not reach another one.
@@ -123,6 +130,25 @@ pub enum Verdict {
     Suspect,
     /// It is gone: what it ran is replaced elsewhere.
     Lost,
+}
+
+/// An image on its way from one node to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageCopy {
+    /// The node that it comes from.
+    pub from: NodeId,
+    /// Bytes that have come.
+    pub done: u64,
+    /// About how many bytes there are; 0 when not known.
+    pub total: u64,
+}
+
+impl ImageCopy {
+    /// How much of it has come, in per cent; `None` when it is not known how much there is.
+    pub fn percent(&self) -> Option<u64> {
+        // What is left is never nothing: the total is an estimate.
+        (self.total > 0).then(|| (self.done.saturating_mul(100) / self.total).min(99))
+    }
 }
 
 impl NodeStatus {

@@ -115,6 +115,7 @@ impl World {
                     labels: BTreeMap::new(),
                     node: None,
                     removing: false,
+                    moving: None,
                 })));
             }
         }
@@ -164,6 +165,14 @@ impl World {
         let service = self.snapshot.services[&name.parse::<ServiceId>().unwrap()].clone();
         self.put_revision(&service.id, service.revision + 1, &service.spec);
         self.change_service(name, |service| service.revision += 1);
+    }
+
+    /// The image of a service's newest revision stands for that digest.
+    pub fn resolve_image(&mut self, name: &str, digest: &str) {
+        let service = self.snapshot.services[&name.parse::<ServiceId>().unwrap()].clone();
+        let mut revision = self.snapshot.revisions[&(service.id.clone(), service.revision)].as_ref().clone();
+        revision.template.image_digest = Some(digest.into());
+        self.put(Record::Revision(Arc::new(revision)));
     }
 
     /// Removes a stack, as a person would.

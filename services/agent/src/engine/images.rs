@@ -33,6 +33,8 @@ pub struct FoundImage {
     pub platform: String,
     /// Whether it has a health check.
     pub has_healthcheck: bool,
+    /// When it was made.
+    pub created_at: Option<WireTime>,
 }
 
 /// A step of a build.
@@ -51,6 +53,7 @@ impl Engine {
         match found.map_err(|_| Error::new(Kind::Timeout, "the Docker Engine does not answer"))? {
             Ok(found) => Ok(Some(FoundImage {
                 platform: platform(&found),
+                created_at: found.created.as_deref().and_then(parse_time),
                 has_healthcheck: found
                     .config
                     .as_ref()

@@ -26,6 +26,9 @@ use super::inspect::parse_time;
 /// A stream of the engine.
 pub type Flow<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
 
+/// An archive on its way into the engine.
+pub type Archive = Pin<Box<dyn Stream<Item = std::io::Result<Bytes>> + Send>>;
+
 /// A piece of a container's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {

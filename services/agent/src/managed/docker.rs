@@ -1,7 +1,8 @@
 //! The Docker Engine as a [`Runtime`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use gantry_api::agent::v1::FilterValues;
 use gantry_model::{ClusterId, Mount, ReplicaId};
@@ -9,7 +10,10 @@ use prost_types::Timestamp as WireTime;
 
 use super::assignment::{Assignment, Segment, VolumeUse};
 use super::runtime::{Changed, Changes, Runtime};
-use crate::engine::{CLUSTER_LABEL, Engine, Error, Kind, NetworkWanted, Observed, REPLICA_LABEL};
+use crate::engine::{
+    Archive, CLUSTER_LABEL, Engine, Error, Flow, Kind, NetworkWanted, Observed, REPLICA_LABEL,
+};
+use crate::transfer::ImageNeeded;
 
 /// What a container's change can be that matters to its supervisor.
 const ACTIONS: [&str; 10] =
@@ -107,30 +111,50 @@ impl Runtime for DockerRuntime {
         }
     }
 
-    async fn image(&self, image: &str, digest: &str, platform: &str) -> Result<String, Error> {
+    async fn find_image(&self, image: &str, digest: &str) -> Result<Option<String>, Error> {
         if let Some(found) = self.engine.find_image(image).await?
             && (digest.is_empty() || found.id == digest)
         {
-            return Ok(image.to_owned());
+            return Ok(Some(image.to_owned()));
         }
-        // The name stands for something else by now; what was deployed is kept under a name of its own.
+        // The name may stand for something else by now; what was deployed is kept under a name of its own.
         let kept = crate::images::kept_name(digest);
-        if !digest.is_empty() && self.engine.find_image(&kept).await?.is_some() {
-            return Ok(kept);
-        }
-        let mut pull = self.engine.pull(image, platform);
-        while let Some(step) = pull.next().await {
-            step?;
-        }
-        match self.engine.find_image(image).await? {
-            Some(found) if digest.is_empty() || found.id == digest => Ok(image.to_owned()),
-            Some(_) => Err(Error::new(
-                Kind::NotFound,
-                format!(
-                    "{image} is another image by now, and the one that was deployed ({digest}) is not on this node: deploy again"
-                ),
-            )),
-            None => Err(Error::new(Kind::NotFound, format!("no such image: {image}"))),
+        let found = if digest.is_empty() { None } else { self.engine.find_image(&kept).await? };
+        Ok(found.map(|_| kept))
+    }
+
+    async fn keep_image(&self, image: &str, digest: &str) -> Result<(), Error> {
+        self.engine.tag(image, &crate::images::kept_name(digest)).await
+    }
+
+    async fn kept_images(&self) -> Result<BTreeSet<String>, Error> {
+        let filter = FilterValues { values: vec![crate::images::KEPT.to_owned()] };
+        let images = self.engine.images(false, &BTreeMap::from([("reference".to_owned(), filter)])).await?;
+        let names = images.iter().flat_map(|image| &image.tags);
+        Ok(names.filter_map(|name| crate::images::kept_digest(name)).collect())
+    }
+
+    async fn pull(&self, needed: ImageNeeded<'_>) -> Result<(), Error> {
+        crate::images::pull(&self.engine, needed.image, needed.platform, |_| ()).await
+    }
+
+    async fn export_image(&self, digest: &str) -> Result<(u64, Flow<Bytes>), Error> {
+        let kept = crate::images::kept_name(digest);
+        let found = self.engine.inspect_image(&kept).await?;
+        let about = found.image.map(|image| image.size).unwrap_or_default();
+        Ok((about, self.engine.export(&[kept])))
+    }
+
+    async fn import_image(&self, digest: &str, archive: Archive) -> Result<(), Error> {
+        self.engine.import(archive).await?;
+        let kept = crate::images::kept_name(digest);
+        match self.engine.find_image(&kept).await? {
+            Some(found) if found.id == digest => Ok(()),
+            Some(found) => {
+                self.engine.remove_image(&kept, false).await?;
+                Err(Error::new(Kind::State, format!("what came is another image: {}", found.id)))
+            }
+            None => Err(Error::new(Kind::State, "what came is another image".to_owned())),
         }
     }
 

@@ -1,6 +1,6 @@
 //! All replicas of this node.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +20,7 @@ use super::runtime::Runtime;
 use super::segments::Segments;
 use super::supervisor::{Input, Shared, Sight, Supervisor};
 use crate::engine::{Error, Observed};
+use crate::transfer::Copies;
 
 /// Containers that are made or started at a time. Measured: from two on, more bring nothing.
 const STARTS: usize = 4;
@@ -62,13 +63,14 @@ struct Inner {
 
 impl<R: Runtime> Fleet<R> {
     /// Takes up what was wanted last.
-    pub async fn open(runtime: R, folders: Folders, disk: Disk) -> Self {
+    pub async fn open(runtime: R, folders: Folders, disk: Disk, copies: Copies) -> Self {
         let shared = Arc::new(Shared {
             runtime,
             board: Board::default(),
             segments: Segments::default(),
             volumes: std::sync::Mutex::new(disk.volumes.clone()),
             folders,
+            copies,
             starts: Semaphore::new(STARTS),
             stops: Semaphore::new(STOPS),
         });
@@ -106,6 +108,16 @@ impl<R: Runtime> Fleet<R> {
     /// Counts the networks that were made.
     pub fn networks_made(&self) -> watch::Receiver<u64> {
         self.shared.segments.made()
+    }
+
+    /// Where images come from.
+    pub fn copies(&self) -> &Copies {
+        &self.shared.copies
+    }
+
+    /// The digests of the cluster's images that this node has.
+    pub async fn kept_images(&self) -> Result<BTreeSet<String>, Error> {
+        self.shared.runtime.kept_images().await
     }
 
     /// Whether a scheduler's state is to be believed.
@@ -152,7 +164,7 @@ impl<R: Runtime> Fleet<R> {
     pub async fn assign(
         &self,
         lineage: Lineage,
-        message: wire::Assignments,
+        mut message: wire::Assignments,
         now: Timestamp,
     ) -> io::Result<Assigned> {
         let mut inner = self.inner.lock().await;
@@ -162,6 +174,7 @@ impl<R: Runtime> Fleet<R> {
             return Ok(Assigned::Refused(stale));
         }
         let full = message.full;
+        self.shared.copies.set_sources(std::mem::take(&mut message.image_sources));
         let next = next_disk(&inner.disk, lineage, message, now);
         if next != inner.disk {
             let (saved, folder) = (next.clone(), self.shared.folders.own.clone());

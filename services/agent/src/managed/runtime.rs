@@ -1,13 +1,16 @@
 //! What supervisors need of an engine: Docker's, or a simulated one in tests.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use futures_util::Stream;
 use gantry_model::{Mount, ReplicaId};
 use prost_types::Timestamp as WireTime;
 
 use super::assignment::{Assignment, Segment, VolumeUse};
-use crate::engine::{Error, Observed};
+use crate::engine::{Archive, Error, Flow, Observed};
+use crate::transfer::ImageNeeded;
 
 /// A container of this cluster has changed, or gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +59,18 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// Removes a container with its anonymous volumes.
     fn remove(&self, id: &str) -> impl Future<Output = Done<()>> + Send;
 
-    /// The name to create from for an image that was resolved to `digest`. Pulls it if need be.
-    fn image(&self, image: &str, digest: &str, platform: &str) -> impl Future<Output = Done<String>> + Send;
+    /// The name to create from for an image that was resolved to `digest`, if it is there.
+    fn find_image(&self, image: &str, digest: &str) -> impl Future<Output = Done<Option<String>>> + Send;
+    /// Gives an image the name that keeps it from being pruned, and by which it is found again.
+    fn keep_image(&self, image: &str, digest: &str) -> impl Future<Output = Done<()>> + Send;
+    /// The digests of the images that have such a name.
+    fn kept_images(&self) -> impl Future<Output = Done<BTreeSet<String>>> + Send;
+    /// Fetches an image from its registry.
+    fn pull(&self, needed: ImageNeeded<'_>) -> impl Future<Output = Done<()>> + Send;
+    /// A kept image as an archive, and about how many bytes that has.
+    fn export_image(&self, digest: &str) -> impl Future<Output = Done<(u64, Flow<Bytes>)>> + Send;
+    /// Loads an image from an archive, and makes sure that it is the one of that digest.
+    fn import_image(&self, digest: &str, archive: Archive) -> impl Future<Output = Done<()>> + Send;
     /// Makes the network if it is not there.
     fn ensure_segment(&self, segment: &Segment) -> impl Future<Output = Done<()>> + Send;
     /// The names of this cluster's networks.

@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use gantry_api::agent::v1::ContainerState as State;
 use gantry_model::{Health, Mount, ReplicaId, Timestamp};
 use prost_types::Timestamp as WireTime;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::assignment::{Assignment, Segment, VolumeUse};
 use super::runtime::{Changed, Changes, Runtime};
-use crate::engine::{Error, Kind, Observed};
+use crate::engine::{Archive, Error, Flow, Kind, Observed};
+use crate::transfer::ImageNeeded;
 
 /// How a call goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,22 @@ struct Engine {
     /// What was removed, by replica.
     removed: Vec<ReplicaId>,
     changes: broadcast::Sender<Changed>,
+    /// Images by digest: an image is its content.
+    images: BTreeMap<String, Vec<u8>>,
+    /// What can be pulled.
+    registry: BTreeMap<String, Vec<u8>>,
+    /// How often something was pulled.
+    pulls: usize,
+    /// How many images were loaded.
+    imports: usize,
+    /// The largest image for which there is room.
+    room: usize,
+}
+
+/// The digest of an image's content.
+pub fn digest_of(content: &[u8]) -> String {
+    let digest = Sha256::digest(content);
+    digest.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 impl Default for Simulated {
@@ -54,6 +73,11 @@ impl Default for Simulated {
             fates: VecDeque::new(),
             removed: Vec::new(),
             changes,
+            images: BTreeMap::new(),
+            registry: BTreeMap::new(),
+            pulls: 0,
+            imports: 0,
+            room: usize::MAX,
         })))
     }
 }
@@ -118,6 +142,35 @@ impl Simulated {
     /// The replicas whose containers were removed through the agent.
     pub fn removed(&self) -> Vec<ReplicaId> {
         self.lock().removed.clone()
+    }
+
+    /// It has an image; answers with its digest.
+    pub fn has_image(&self, content: &[u8]) -> String {
+        let digest = digest_of(content);
+        self.lock().images.insert(digest.clone(), content.to_owned());
+        digest
+    }
+
+    /// An image can be pulled; answers with its digest.
+    pub fn registry_has(&self, content: &[u8]) -> String {
+        let digest = digest_of(content);
+        self.lock().registry.insert(digest.clone(), content.to_owned());
+        digest
+    }
+
+    /// How often something was pulled.
+    pub fn pulls(&self) -> usize {
+        self.lock().pulls
+    }
+
+    /// How many images were loaded.
+    pub fn imports(&self) -> usize {
+        self.lock().imports
+    }
+
+    /// There is room for images of at most that many bytes.
+    pub fn set_room(&self, room: usize) {
+        self.lock().room = room;
     }
 
     /// Somebody kills the container of a replica.
@@ -220,8 +273,58 @@ impl Runtime for Simulated {
         })
     }
 
-    async fn image(&self, image: &str, _: &str, _: &str) -> Result<String, Error> {
-        self.lock().call(|_| Ok(image.to_owned()))
+    async fn find_image(&self, image: &str, digest: &str) -> Result<Option<String>, Error> {
+        self.lock().call(|engine| {
+            // An image that was not resolved is always there.
+            let there = digest.is_empty() || engine.images.contains_key(digest);
+            Ok(there.then(|| image.to_owned()))
+        })
+    }
+
+    async fn keep_image(&self, _: &str, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn kept_images(&self) -> Result<BTreeSet<String>, Error> {
+        Ok(self.lock().images.keys().cloned().collect())
+    }
+
+    async fn pull(&self, needed: ImageNeeded<'_>) -> Result<(), Error> {
+        let mut engine = self.lock();
+        engine.pulls += 1;
+        match engine.registry.get(needed.digest).cloned() {
+            Some(content) => {
+                engine.images.insert(needed.digest.to_owned(), content);
+                Ok(())
+            }
+            None => Err(Error::new(Kind::NotFound, format!("no such image: {}", needed.image))),
+        }
+    }
+
+    async fn export_image(&self, digest: &str) -> Result<(u64, Flow<Bytes>), Error> {
+        let found = self.lock().images.get(digest).cloned();
+        let content = found.ok_or_else(|| Error::new(Kind::NotFound, format!("No such image: {digest}")))?;
+        let chunks: Vec<_> =
+            content.chunks(32 << 10).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        Ok((content.len() as u64, Box::pin(futures_util::stream::iter(chunks))))
+    }
+
+    async fn import_image(&self, digest: &str, mut archive: Archive) -> Result<(), Error> {
+        let mut content = Vec::new();
+        while let Some(chunk) = archive.next().await {
+            let chunk = chunk.map_err(|error| Error::new(Kind::Internal, error.to_string()))?;
+            content.extend_from_slice(&chunk);
+        }
+        let mut engine = self.lock();
+        if content.len() > engine.room {
+            return Err(Error::new(Kind::Exhausted, "write /var: no space left on device"));
+        }
+        if digest_of(&content) != digest {
+            return Err(Error::new(Kind::State, "what came is another image"));
+        }
+        engine.images.insert(digest.to_owned(), content);
+        engine.imports += 1;
+        Ok(())
     }
 
     async fn ensure_segment(&self, segment: &Segment) -> Result<(), Error> {

@@ -12,8 +12,8 @@ pub enum Activity {
     /// Nothing.
     #[default]
     Waiting,
-    /// Making image, networks and volumes ready.
-    Preparing,
+    /// Making image, networks and volumes ready; in words what that waits for.
+    Preparing(String),
     /// Making or starting the container.
     Starting,
     /// Stopping or removing it.
@@ -41,7 +41,10 @@ pub fn status(
                 status.phase = Phase::Exited;
             }
         }
-        Activity::Preparing => status.phase = Phase::Preparing,
+        Activity::Preparing(message) => {
+            status.phase = Phase::Preparing;
+            status.message.clone_from(message);
+        }
         Activity::Starting if status.phase != Phase::Running => status.phase = Phase::Starting,
         Activity::Starting => {}
         Activity::Stopping => status.phase = Phase::Stopping,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_boot::Backoff;
-use gantry_model::{MountSource, ReplicaId};
+use gantry_model::{Goal, MountSource, ReplicaId};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
@@ -16,6 +16,7 @@ use super::runtime::Runtime;
 use super::segments::Segments;
 use super::status::{Activity, status};
 use crate::engine::{Error, Kind, Observed};
+use crate::transfer::{Copies, ImageNeeded};
 
 /// What is known of a replica's container.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -50,6 +51,8 @@ pub struct Shared<R> {
     pub volumes: std::sync::Mutex<Vec<VolumeUse>>,
     /// The agent's folder.
     pub folders: Folders,
+    /// Where images come from.
+    pub copies: Copies,
     /// How many containers are made or started at a time: more would only queue in the engine.
     pub starts: Semaphore,
     /// How many are stopped or removed at a time.
@@ -156,7 +159,7 @@ impl<R: Runtime> Supervisor<R> {
         match step {
             Step::Create => {
                 let Some(desired) = desired else { return Ok(()) };
-                self.show(Activity::Preparing);
+                self.show(Activity::Preparing(String::new()));
                 self.create(desired).await
             }
             Step::Start | Step::Restart => {
@@ -204,8 +207,7 @@ impl<R: Runtime> Supervisor<R> {
         for volume in self.volumes_of(desired) {
             runtime.ensure_volume(&volume).await?;
         }
-        let platform = desired.container.platform.as_deref().unwrap_or_default();
-        let image = runtime.image(&desired.container.image, &desired.image_digest, platform).await?;
+        let Some(image) = self.image(desired).await? else { return Ok(()) };
         let segments = shared.segments.wanted().await;
         let resolv_conf = shared.folders.resolv_conf(desired, &segments).map_err(|error| {
             Error::new(Kind::Exhausted, format!("cannot write the agent's folder: {error}"))
@@ -235,6 +237,33 @@ impl<R: Runtime> Supervisor<R> {
         }
         self.see(seen.map_or(Sight::Absent, Sight::Present));
         started
+    }
+
+    /// The name to make the container from, once the image is here. `None` if it is not wanted any more.
+    async fn image(&mut self, desired: &Assignment) -> Result<Option<String>, Error> {
+        let shared = self.shared.clone();
+        let needed = ImageNeeded {
+            image: &desired.container.image,
+            digest: &desired.image_digest,
+            platform: desired.container.platform.as_deref().unwrap_or_default(),
+        };
+        let (tell, mut told) = watch::channel(String::new());
+        let obtaining = shared.copies.obtain(&shared.runtime, needed, |words| drop(tell.send(words)));
+        let mut obtaining = std::pin::pin!(obtaining);
+        let mut changes = self.input.subscribe();
+        let unwanted =
+            changes.wait_for(|input| input.desired.as_ref().is_none_or(|desired| desired.goal != Goal::Run));
+        let mut unwanted = std::pin::pin!(unwanted);
+        loop {
+            tokio::select! {
+                image = &mut obtaining => return image.map(Some),
+                _ = &mut unwanted => return Ok(None),
+                Ok(()) = told.changed() => {
+                    let words = told.borrow_and_update().clone();
+                    self.show(Activity::Preparing(words));
+                }
+            }
+        }
     }
 
     async fn adopt(&mut self, desired: &Assignment, error: Error) -> Result<(), Error> {

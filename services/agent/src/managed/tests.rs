@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::simulated::{Fate, Simulated};
 use super::{Assigned, Disk, Fleet, Folders, watch};
+use crate::transfer::{Copies, Dial};
 
 const REPLICAS: u8 = 4;
 /// Longer than any backoff.
@@ -103,7 +104,8 @@ impl Node {
 async fn agent(engine: &Simulated, folder: &TempDir) -> (Fleet<Simulated>, JoinSet<()>) {
     let path = folder.path().to_owned();
     let folders = Folders { own: path.clone(), host: path.clone() };
-    let fleet = Fleet::open(engine.clone(), folders, Disk::load(&path).unwrap()).await;
+    let copies = Copies::new(Dial::new(path.clone()));
+    let fleet = Fleet::open(engine.clone(), folders, Disk::load(&path).unwrap(), copies).await;
     let mut tasks = JoinSet::new();
     let (problem, _) = channel::channel(None);
     tasks.spawn(watch(fleet.clone(), engine.clone(), problem, CancellationToken::new()));

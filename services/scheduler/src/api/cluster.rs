@@ -1,23 +1,20 @@
 //! `gantry.cluster.v1`'s `ClusterService`, `NodeService` and `ResourceService`.
 
-use std::sync::Arc;
-
 use gantry_api::cluster::v1::cluster_service_server::ClusterService;
 use gantry_api::cluster::v1::node_service_server::NodeService;
 use gantry_api::cluster::v1::resource_service_server::ResourceService;
 use gantry_api::cluster::v1::{
-    GetClusterRequest, GetClusterResponse, GetNodeRequest, GetNodeResponse, ListImagesRequest,
-    ListImagesResponse, ListNetworksRequest, ListNetworksResponse, ListNodesRequest, ListNodesResponse,
-    ListVolumesRequest, ListVolumesResponse, Network, RemoveVolumeRequest, RemoveVolumeResponse,
-    ServiceImage, Volume,
+    CreateVolumeRequest, CreateVolumeResponse, GetClusterRequest, GetClusterResponse, GetNodeRequest,
+    GetNodeResponse, InspectVolumeRequest, InspectVolumeResponse, ListImagesRequest, ListImagesResponse,
+    ListNetworksRequest, ListNetworksResponse, ListNodesRequest, ListNodesResponse, ListVolumesRequest,
+    ListVolumesResponse, MoveVolumeRequest, MoveVolumeResponse, Network, RemoveVolumeRequest,
+    RemoveVolumeResponse, ServiceImage,
 };
-use gantry_boot::{VERSION, caller, now};
+use gantry_boot::{VERSION, caller, now, random_id};
 use gantry_model::wire::View;
-use gantry_model::{Change, Key, MountSource, Record, Severity, Snapshot, StackName};
 use tonic::{Request, Response, Status};
 
-use super::Refused;
-use crate::decide::record_event;
+use super::{Refused, volumes};
 use crate::state::State;
 
 /// Serves what is not a stack or a service.
@@ -83,23 +80,49 @@ impl ResourceService for Clusters {
         let snapshot = self.state.snapshot();
         let of_stack =
             snapshot.volumes.values().filter(|volume| stack.is_empty() || volume.stack.as_str() == stack);
-        let volumes = of_stack
-            .map(|volume| Volume {
-                stack: volume.stack.to_string(),
-                key: volume.key.clone(),
-                name: volume.name.clone(),
-                node: volume
-                    .node
-                    .as_ref()
-                    .and_then(|id| snapshot.nodes.get(id))
-                    .map(|node| node.name.clone())
-                    .unwrap_or_default(),
-                driver: volume.driver.clone().unwrap_or_else(|| "local".to_owned()),
-                external: volume.external,
-                used_by: users_of(&snapshot, &volume.stack, &volume.key),
-            })
-            .collect();
+        let volumes = of_stack.map(|volume| volumes::show(&snapshot, volume)).collect();
         Ok(Response::new(ListVolumesResponse { volumes }))
+    }
+
+    async fn inspect_volume(
+        &self,
+        request: Request<InspectVolumeRequest>,
+    ) -> Result<Response<InspectVolumeResponse>, Status> {
+        let InspectVolumeRequest { stack, key } = request.into_inner();
+        let snapshot = self.state.snapshot();
+        let volume = Some(volumes::show(&snapshot, volumes::find(&snapshot, &stack, &key)?));
+        Ok(Response::new(InspectVolumeResponse { volume }))
+    }
+
+    async fn create_volume(
+        &self,
+        request: Request<CreateVolumeRequest>,
+    ) -> Result<Response<CreateVolumeResponse>, Status> {
+        let by = caller(&request)?.clone();
+        let request = request.into_inner();
+        let volume = self
+            .state
+            .commit(|snapshot| Ok::<_, Refused>(volumes::create(snapshot, &request, &by, now())?))
+            .await
+            .map_err(|Refused(status)| status)?;
+        let volume = Some(volumes::show(&self.state.snapshot(), &volume));
+        Ok(Response::new(CreateVolumeResponse { volume }))
+    }
+
+    async fn move_volume(
+        &self,
+        request: Request<MoveVolumeRequest>,
+    ) -> Result<Response<MoveVolumeResponse>, Status> {
+        let by = caller(&request)?.clone();
+        let request = request.into_inner();
+        let id = random_id(12);
+        let (volume, warnings) = self
+            .state
+            .commit(|snapshot| Ok::<_, Refused>(volumes::begin_move(snapshot, &request, &id, &by, now())?))
+            .await
+            .map_err(|Refused(status)| status)?;
+        let volume = Some(volumes::show(&self.state.snapshot(), &volume));
+        Ok(Response::new(MoveVolumeResponse { volume, warnings }))
     }
 
     async fn remove_volume(
@@ -108,43 +131,8 @@ impl ResourceService for Clusters {
     ) -> Result<Response<RemoveVolumeResponse>, Status> {
         let by = caller(&request)?.clone();
         let RemoveVolumeRequest { stack, key } = request.into_inner();
-        let stack = StackName::new(stack).map_err(|bad| Status::invalid_argument(bad.to_string()))?;
         self.state
-            .commit(|snapshot| {
-                let id = (stack.clone(), key.clone());
-                let volume = snapshot.volumes.get(&id).ok_or_else(|| {
-                    Status::not_found(format!(
-                        "there is no volume {stack}/{key}: `gantry volume ls` shows those that are"
-                    ))
-                })?;
-                let users = users_of(snapshot, &stack, &key);
-                if !users.is_empty() {
-                    let users = users.join(", ");
-                    return Err(Refused(Status::failed_precondition(format!(
-                        "{users} uses the volume {stack}/{key}"
-                    ))));
-                }
-                let message =
-                    format!("removal of the volume {stack}/{key} asked for by {} {}", by.role, by.name);
-                let subject = stack.to_string();
-                let mut changes = record_event(
-                    snapshot,
-                    now(),
-                    Severity::Normal,
-                    &subject,
-                    None,
-                    "VolumeRemoving",
-                    message,
-                );
-                changes.push(if volume.node.is_none() || volume.external {
-                    Change::Delete(Key::Volume(stack.clone(), key.clone()))
-                } else {
-                    let mut volume = volume.as_ref().clone();
-                    volume.removing = true;
-                    Change::Put(Record::Volume(Arc::new(volume)))
-                });
-                Ok((changes, ()))
-            })
+            .commit(|snapshot| Ok::<_, Refused>((volumes::remove(snapshot, &stack, &key, &by, now())?, ())))
             .await
             .map_err(|Refused(status)| status)?;
         Ok(Response::new(RemoveVolumeResponse {}))
@@ -196,14 +184,4 @@ impl ResourceService for Clusters {
             .collect();
         Ok(Response::new(ListImagesResponse { images }))
     }
-}
-
-fn users_of(snapshot: &Snapshot, stack: &StackName, key: &str) -> Vec<String> {
-    let uses =
-        |source: &MountSource| matches!(source, MountSource::Volume { name: Some(name), .. } if name == key);
-    snapshot
-        .services_of(stack)
-        .filter(|service| service.spec.container.mounts.iter().any(|mount| uses(&mount.source)))
-        .map(|service| service.id.to_string())
-        .collect()
 }

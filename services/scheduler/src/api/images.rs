@@ -1,22 +1,27 @@
 //! Finds out what the images of a stack stand for, by asking a node.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use gantry_api::cluster::v1::ApplyProgress;
-use gantry_api::node::v1::ImageWanted;
 use gantry_api::node::v1::open_relay::Want;
 use gantry_api::node::v1::relay_request::Message as FromAgent;
-use gantry_model::{Node, PullPolicy, Snapshot, StackSpec};
+use gantry_api::node::v1::{ImageFound, ImageWanted};
+use gantry_model::{Node, NodeId, PullPolicy, Snapshot, StackSpec};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use super::admit::Resolved;
 use crate::session::Relays;
+use crate::state::State;
 
 /// A pull that makes no progress for this long has failed.
 const STALLED: Duration = Duration::from_mins(2);
+/// Nodes that are asked at a time.
+const AT_A_TIME: usize = 32;
 
 /// How far to go for an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +34,7 @@ pub enum Reach {
 
 /// The images of `spec` by name. Steps of pulls go to `progress`.
 pub async fn resolve(
-    snapshot: &Snapshot,
+    state: &State,
     relays: &Relays,
     spec: &StackSpec,
     reach: Reach,
@@ -51,12 +56,15 @@ pub async fn resolve(
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let node = ready_node(snapshot)?;
+    let nodes = ready_nodes(&state.snapshot())?;
     let mut resolved = BTreeMap::new();
     for (image, platform, always_pull, never_pull) in wanted {
         let ask = ImageWanted { image: image.clone(), always_pull, never_pull, platform, timeout: None };
-        let found = match resolve_one(relays, node, ask, progress).await {
-            Ok(found) => found,
+        let found = match resolve_one(relays, &nodes, ask, progress).await {
+            Ok((node, found)) => {
+                has_image(state, &node, &found.digest);
+                Resolved { digest: Some(found.digest), has_healthcheck: found.has_healthcheck }
+            }
             Err(status) if status.code() == Code::NotFound && reach == Reach::Look => Resolved::default(),
             Err(status) => {
                 return Err(Status::new(status.code(), format!("image {image}: {}", status.message())));
@@ -67,15 +75,76 @@ pub async fn resolve(
     Ok(resolved)
 }
 
-fn ready_node(snapshot: &Snapshot) -> Result<&Node, Status> {
-    let mut reasons = Vec::new();
+/// What an image stands for, and a node that has it. One that is on a node already is taken from there:
+/// it may have been built, and be nowhere else.
+async fn resolve_one(
+    relays: &Relays,
+    nodes: &[Arc<Node>],
+    ask: ImageWanted,
+    progress: Option<&mpsc::Sender<ApplyProgress>>,
+) -> Result<(NodeId, ImageFound), Status> {
+    let look = ImageWanted { never_pull: true, always_pull: false, ..ask.clone() };
+    let mut newest: Option<(NodeId, ImageFound)> = None;
+    let mut failed = Status::not_found("it is on no node, and may not be pulled");
+    if !ask.always_pull {
+        let looking = nodes.iter().cloned().map(|node| {
+            let (relays, look) = (relays.clone(), look.clone());
+            async move {
+                let answer = ask_node(&relays, &node, look, None).await;
+                (node, answer)
+            }
+        });
+        let mut looking = std::pin::pin!(futures_util::stream::iter(looking).buffered(AT_A_TIME));
+        while let Some((node, answer)) = looking.next().await {
+            match answer {
+                Ok(found) if newest.as_ref().is_none_or(|(_, known)| time_of(&found) > time_of(known)) => {
+                    newest = Some((node.id.clone(), found));
+                }
+                Ok(_) => {}
+                Err(status) if status.code() == Code::NotFound => {}
+                Err(status) => failed = status,
+            }
+        }
+    }
+    match (newest, nodes.first()) {
+        (Some(newest), _) => Ok(newest),
+        (None, Some(node)) if !ask.never_pull => {
+            ask_node(relays, node, ask, progress).await.map(|found| (node.id.clone(), found))
+        }
+        (None, _) => Err(failed),
+    }
+}
+
+fn time_of(found: &ImageFound) -> (i64, i32) {
+    found.created_at.map_or((i64::MIN, 0), |time| (time.seconds, time.nanos))
+}
+
+/// The node has it: the others may be sent there before the node's own report comes.
+fn has_image(state: &State, node: &NodeId, digest: &str) {
+    state.observe(|snapshot| {
+        let Some(status) = snapshot.node_statuses.get(node) else { return false };
+        if status.images.contains(digest) {
+            return false;
+        }
+        let mut status = status.as_ref().clone();
+        status.images.insert(digest.to_owned());
+        snapshot.node_statuses.insert_mut(node.clone(), Arc::new(status));
+        true
+    });
+}
+
+fn ready_nodes(snapshot: &Snapshot) -> Result<Vec<Arc<Node>>, Status> {
+    let (mut ready, mut reasons) = (Vec::new(), Vec::new());
     for node in snapshot.nodes.values() {
         match snapshot.node_statuses.get(&node.id).map(|status| status.problem()) {
-            Some(None) => return Ok(node),
+            Some(None) => ready.push(node.clone()),
             Some(Some(problem)) => reasons.push(format!("{}: {problem}", node.name)),
             None => reasons
                 .push(format!("{}: its agent has not connected since the scheduler started", node.name)),
         }
+    }
+    if !ready.is_empty() {
+        return Ok(ready);
     }
     Err(Status::unavailable(if reasons.is_empty() {
         "no node has joined yet: is an agent running?".to_owned()
@@ -84,12 +153,12 @@ fn ready_node(snapshot: &Snapshot) -> Result<&Node, Status> {
     }))
 }
 
-async fn resolve_one(
+async fn ask_node(
     relays: &Relays,
     node: &Node,
     ask: ImageWanted,
     progress: Option<&mpsc::Sender<ApplyProgress>>,
-) -> Result<Resolved, Status> {
+) -> Result<ImageFound, Status> {
     let image = ask.image.clone();
     let mut relay = relays.open(&node.id, &node.name, Want::Image(ask)).await?;
     loop {
@@ -110,7 +179,7 @@ async fn resolve_one(
                 }
             }
             Some(FromAgent::Image(found)) => {
-                return Ok(Resolved { digest: Some(found.digest), has_healthcheck: found.has_healthcheck });
+                return Ok(found);
             }
             Some(_) => return Err(Status::internal("the agent answered with something else")),
             None => return Err(Status::unavailable(format!("node {} hung up", node.name))),

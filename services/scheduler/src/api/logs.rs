@@ -1,28 +1,40 @@
 //! Logs of replicas, merged by time.
 //!
-//! Without `follow` the logs are merged exactly: each replica's own log is in order, so always the
-//! oldest of the pieces at their heads goes first. With `follow` the past is merged the same way, then
-//! pieces are passed on as they come. A replica that cannot be reached is a warning, not an end.
+//! Every replica's log comes on a stream of its own, opened at once with all the others, and [`Merge`] puts
+//! them in order. A replica that cannot be reached, or not any more, is a warning, and not an end: the rest
+//! is shown. With `follow` a log that ended is taken up again when its replica runs again.
+
+mod merge;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gantry_api::cluster::v1::{StreamLogsRequest, StreamLogsResponse};
 use gantry_api::node::v1::LogsWanted;
 use gantry_api::node::v1::open_relay::Want;
 use gantry_api::node::v1::relay_request::Message as FromAgent;
-use gantry_model::{Replica, ReplicaId, ServiceId, Snapshot, wire};
+use gantry_model::{Phase, Replica, ReplicaId, ServiceId, Snapshot};
+use merge::Merge;
 use prost_types::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{sleep, sleep_until};
 use tonic::Status;
 
 use super::find_service;
 use super::replicas::{Replicas, find_replica, node_of};
-use crate::session::Relay;
 
 type Answers = mpsc::Sender<Result<StreamLogsResponse, Status>>;
 
+/// Pieces of several replicas that come this close together are in order.
+const WINDOW: Duration = Duration::from_millis(250);
+/// Pieces of one replica that wait for those of others.
+const WAITING: usize = 64;
+/// How long to wait before a log that ended is asked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Whose logs, and which part.
+#[derive(Clone)]
 pub struct Wanted {
     services: Vec<ServiceId>,
     replicas: Vec<ReplicaId>,
@@ -61,141 +73,177 @@ impl Wanted {
     }
 }
 
+/// What a replica's stream brings, under its number.
+enum Brought {
+    Piece(StreamLogsResponse, OwnedSemaphorePermit),
+    Warning(StreamLogsResponse),
+    End,
+}
+
+type Pieces = mpsc::Sender<(usize, Brought)>;
+
 /// Sends the logs until they end, or until the reader hangs up.
 pub async fn stream(replicas: &Replicas, wanted: Wanted, answers: &Answers) {
     tokio::select! {
         () = answers.closed() => {}
-        () = async {
-            merge(replicas, &wanted, answers).await;
-            if wanted.follow {
-                follow(replicas, &wanted, answers).await;
-            }
-        } => {}
+        () = merge(replicas, &wanted, answers) => {}
     }
 }
 
-/// The past, in order of time.
 async fn merge(replicas: &Replicas, wanted: &Wanted, answers: &Answers) {
-    let snapshot = replicas.state.snapshot();
-    let mut heads: Vec<(Source, StreamLogsResponse)> = Vec::new();
-    for replica in wanted.matching(&snapshot) {
-        match Source::open(replicas, &snapshot, &replica, wanted, false, wanted.since).await {
-            Ok(mut source) => {
-                if let Some(first) = source.next(answers).await {
-                    heads.push((source, first));
-                }
-            }
-            Err(status) => warn(&replica, &status, answers).await,
-        }
-    }
-    while let Some(oldest) = (0..heads.len()).min_by_key(|at| time_of(&heads[*at].1)) {
-        let (source, _) = &mut heads[oldest];
-        let piece = match source.next(answers).await {
-            Some(next) => std::mem::replace(&mut heads[oldest].1, next),
-            None => heads.swap_remove(oldest).1,
-        };
-        if answers.send(Ok(piece)).await.is_err() {
-            return;
-        }
-    }
-}
-
-fn time_of(piece: &StreamLogsResponse) -> (i64, i32) {
-    piece.time.map_or((0, 0), |time| (time.seconds, time.nanos))
-}
-
-/// What comes from now on, also from replicas that come later.
-async fn follow(replicas: &Replicas, wanted: &Wanted, answers: &Answers) {
-    let mut known: BTreeSet<ReplicaId> = BTreeSet::new();
+    let (pieces, mut brought) = mpsc::channel(WAITING);
+    let mut merge = Merge::new(wanted.follow.then_some(WINDOW));
+    let mut known = BTreeSet::new();
+    let mut tasks = tokio::task::JoinSet::new();
     let mut changes = replicas.state.subscribe();
-    let began = wire::write_time(gantry_boot::now());
+    changes.mark_changed();
+    // The first look takes every replica, so that each that cannot be read has its warning.
+    let mut first = true;
     loop {
-        let snapshot = changes.borrow_and_update().clone();
-        for replica in wanted.matching(&snapshot) {
-            let has_container =
-                snapshot.status_of(&replica.id).is_some_and(|status| !status.container_id.is_empty());
-            if !has_container || !known.insert(replica.id.clone()) {
-                continue;
-            }
-            let (replicas, answers) = (replicas.clone(), answers.clone());
-            let wanted =
-                Wanted { services: Vec::new(), replicas: Vec::new(), follow: true, since: None, tail: None };
-            tokio::spawn(async move {
-                let snapshot = replicas.state.snapshot();
-                match Source::open(&replicas, &snapshot, &replica, &wanted, true, Some(began)).await {
-                    Ok(mut source) => {
-                        while let Some(piece) = source.next(&answers).await {
-                            if answers.send(Ok(piece)).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    Err(status) => warn(&replica, &status, &answers).await,
+        if first || wanted.follow && changes.has_changed().unwrap_or_default() {
+            let snapshot = changes.borrow_and_update().clone();
+            for replica in wanted.matching(&snapshot) {
+                if (first || has_container(&snapshot, &replica)) && known.insert(replica.id.clone()) {
+                    let number = known.len();
+                    merge.begin(number, Instant::now());
+                    let source = Source { number, replica, wanted: wanted.clone(), pieces: pieces.clone() };
+                    tasks.spawn(source.run(replicas.clone()));
                 }
-            });
+            }
+            first = false;
         }
-        if changes.changed().await.is_err() {
+        while let Some((_, (piece, permit))) = merge.pop(Instant::now()) {
+            drop(permit);
+            if answers.send(Ok(piece)).await.is_err() {
+                return;
+            }
+        }
+        if merge.is_done() && !wanted.follow {
             return;
         }
+        let deadline = merge.deadline();
+        tokio::select! {
+            Some((number, brought)) = brought.recv() => match brought {
+                Brought::Piece(piece, permit) => {
+                    let time = piece.time.map_or((0, 0), |time| (time.seconds, time.nanos));
+                    merge.push(number, time, Instant::now(), (piece, permit));
+                }
+                Brought::Warning(warning) => {
+                    if answers.send(Ok(warning)).await.is_err() {
+                        return;
+                    }
+                }
+                Brought::End => merge.end(number),
+            },
+            changed = changes.changed(), if wanted.follow => match changed {
+                Ok(()) => changes.mark_changed(),
+                Err(_) => return,
+            },
+            () = sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {}
+        }
     }
 }
 
-async fn warn(replica: &Replica, status: &Status, answers: &Answers) {
-    let warning = StreamLogsResponse { warning: status.message().to_owned(), ..label(replica) };
-    let _ = answers.send(Ok(warning)).await;
-}
-
-fn label(replica: &Replica) -> StreamLogsResponse {
-    StreamLogsResponse {
-        service: replica.service.to_string(),
-        replica: replica.id.to_string(),
-        slot: replica.slot,
-        ..StreamLogsResponse::default()
-    }
+fn has_container(snapshot: &Snapshot, replica: &Replica) -> bool {
+    snapshot.status_of(&replica.id).is_some_and(|status| !status.container_id.is_empty())
 }
 
 /// One replica's log.
 struct Source {
-    relay: Relay,
-    label: StreamLogsResponse,
+    number: usize,
+    replica: Arc<Replica>,
+    wanted: Wanted,
+    pieces: Pieces,
 }
 
 impl Source {
-    async fn open(
-        replicas: &Replicas,
-        snapshot: &Snapshot,
-        replica: &Replica,
-        wanted: &Wanted,
-        follow: bool,
-        since: Option<Timestamp>,
-    ) -> Result<Self, Status> {
-        let node = node_of(snapshot, replica)?;
-        let want = LogsWanted { replica_id: replica.id.to_string(), follow, since, tail: wanted.tail };
-        let relay = replicas.relays.open(&node.id, &node.name, Want::Logs(want)).await?;
-        Ok(Self { relay, label: label(replica) })
-    }
-
-    /// The next piece; `None` at the end. A failure in the middle is a warning, and the end.
-    async fn next(&mut self, answers: &Answers) -> Option<StreamLogsResponse> {
+    /// Brings the log to its end; a followed one until the replica is gone.
+    async fn run(self, replicas: Replicas) {
+        let waiting = Arc::new(Semaphore::new(WAITING));
+        let (mut since, mut tail) = (self.wanted.since, self.wanted.tail);
+        let mut warned = String::new();
         loop {
-            match self.relay.next().await {
-                Ok(Some(FromAgent::Log(piece))) => {
-                    return Some(StreamLogsResponse {
-                        stream: piece.stream,
-                        data: piece.data,
-                        time: piece.time,
-                        ..self.label.clone()
-                    });
-                }
-                Ok(Some(_)) => {}
-                Ok(None) => return None,
+            let mut last = None;
+            match self.read(&replicas, since, tail, &waiting, &mut last).await {
+                Ok(()) => warned.clear(),
+                // The same trouble over and over is said once.
+                Err(status) if status.message() == warned => {}
                 Err(status) => {
-                    let warning =
-                        StreamLogsResponse { warning: status.message().to_owned(), ..self.label.clone() };
-                    let _ = answers.send(Ok(warning)).await;
-                    return None;
+                    status.message().clone_into(&mut warned);
+                    let warning = StreamLogsResponse { warning: warned.clone(), ..self.label() };
+                    self.bring(Brought::Warning(warning)).await;
                 }
             }
+            if let Some(last) = last {
+                (since, tail) = (Some(after(last)), None);
+            }
+            if !self.wanted.follow || !self.runs_again(&replicas).await {
+                break;
+            }
         }
+        self.bring(Brought::End).await;
+    }
+
+    async fn bring(&self, brought: Brought) {
+        // A merge that has ended needs nothing any more.
+        let _ = self.pieces.send((self.number, brought)).await;
+    }
+
+    fn label(&self) -> StreamLogsResponse {
+        StreamLogsResponse {
+            service: self.replica.service.to_string(),
+            replica: self.replica.id.to_string(),
+            slot: self.replica.slot,
+            ..StreamLogsResponse::default()
+        }
+    }
+
+    async fn read(
+        &self,
+        replicas: &Replicas,
+        since: Option<Timestamp>,
+        tail: Option<u32>,
+        waiting: &Arc<Semaphore>,
+        last: &mut Option<Timestamp>,
+    ) -> Result<(), Status> {
+        let snapshot = replicas.state.snapshot();
+        let node = node_of(&snapshot, &self.replica)?;
+        let want =
+            LogsWanted { replica_id: self.replica.id.to_string(), follow: self.wanted.follow, since, tail };
+        let mut relay = replicas.relays.open(&node.id, &node.name, Want::Logs(want)).await?;
+        while let Some(message) = relay.next().await? {
+            let FromAgent::Log(piece) = message else { continue };
+            *last = piece.time.or(*last);
+            let piece = StreamLogsResponse {
+                stream: piece.stream,
+                data: piece.data,
+                time: piece.time,
+                ..self.label()
+            };
+            let Ok(permit) = waiting.clone().acquire_owned().await else { break };
+            self.bring(Brought::Piece(piece, permit)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits until the replica's log may have more; false when it never will.
+    async fn runs_again(&self, replicas: &Replicas) -> bool {
+        let mut changes = replicas.state.subscribe();
+        sleep(AGAIN).await;
+        let settled = changes.wait_for(|snapshot| {
+            let Some(replica) = snapshot.replicas.get(&self.replica.id) else { return true };
+            let node = replica.node.as_ref().and_then(|node| snapshot.node_statuses.get(node));
+            let phase = snapshot.status_of(&replica.id).map(|status| status.phase);
+            node.is_some_and(|node| node.connected) && phase == Some(Phase::Running)
+        });
+        settled.await.is_ok_and(|snapshot| snapshot.replicas.contains_key(&self.replica.id))
+    }
+}
+
+/// The moment after a piece, so that it is not read twice.
+fn after(time: Timestamp) -> Timestamp {
+    match time.nanos {
+        999_999_999 => Timestamp { seconds: time.seconds + 1, nanos: 0 },
+        nanos => Timestamp { seconds: time.seconds, nanos: nanos + 1 },
     }
 }

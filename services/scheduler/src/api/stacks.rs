@@ -57,8 +57,7 @@ impl Stacks {
         let unknown = std::collections::BTreeMap::new();
         let asked = Asked { spec, force, by, images: &unknown, incarnation: &incarnation, now: now() };
         admit(&self.state.snapshot(), &asked)?;
-        let images =
-            images::resolve(&self.state.snapshot(), &self.relays, spec, Reach::Pull, Some(progress)).await?;
+        let images = images::resolve(&self.state, &self.relays, spec, Reach::Pull, Some(progress)).await?;
         let committed = self
             .state
             .commit(|snapshot| {
@@ -97,7 +96,7 @@ impl StackService for Stacks {
         let by = caller(&request)?.clone();
         let spec = read_spec(request.into_inner().spec)?;
         let snapshot = self.state.snapshot();
-        let images = images::resolve(&snapshot, &self.relays, &spec, Reach::Look, None).await?;
+        let images = images::resolve(&self.state, &self.relays, &spec, Reach::Look, None).await?;
         let asked =
             Asked { spec: &spec, force: false, by: &by, images: &images, incarnation: "plan", now: now() };
         let Admission { planned: mut changes, .. } = admit(&snapshot, &asked)?;

@@ -11,6 +11,7 @@ use gantry_model::{
     ServiceId, Severity, Snapshot, StackName, Timestamp, Volume,
 };
 
+use super::moves::MoveStep;
 use super::service_address::{is_direct, is_virtual};
 
 /// An address is not given away again before caches of names have forgotten it and requests to it
@@ -77,6 +78,8 @@ pub enum Action {
     RemoveVolume { stack: StackName, key: String },
     /// A volume's record is not needed any more.
     ForgetVolume { stack: StackName, key: String },
+    /// The move of a volume goes on.
+    Move { stack: StackName, key: String, step: MoveStep },
     /// All of a removed stack is gone.
     ForgetStack { stack: StackName },
 }
@@ -110,6 +113,7 @@ impl Action {
             Self::ForgetNetwork { .. } => "NetworkRemoved",
             Self::RemoveVolume { .. } => "VolumeRemoving",
             Self::ForgetVolume { .. } => "VolumeForgotten",
+            Self::Move { step, .. } => step.reason(),
             Self::ForgetStack { .. } => "StackRemoved",
         }
     }
@@ -196,6 +200,9 @@ impl Action {
             Self::ForgetVolume { stack, key } => {
                 vec![Change::Delete(Key::Volume(stack.clone(), key.clone()))]
             }
+            Self::Move { stack, key, step } => {
+                change_volume(snapshot, stack, key, |volume| step.apply(volume))
+            }
             Self::ForgetStack { stack } => vec![Change::Delete(Key::Stack(stack.clone()))],
         }
     }
@@ -206,6 +213,7 @@ impl Action {
         let message = self.to_string();
         let severity = match self {
             Self::Wait { .. } => Severity::Warning,
+            Self::Move { step: MoveStep::GiveUp(_), .. } => Severity::Warning,
             Self::Complete { outcome, .. } if outcome.exit_code != 0 => Severity::Warning,
             _ => Severity::Normal,
         };
@@ -227,7 +235,7 @@ impl Action {
                 Some((severity, service.to_string(), None, message))
             }
             Self::ForgetService { service } => Some((severity, service.to_string(), None, message)),
-            Self::RemoveVolume { stack, .. } | Self::ForgetStack { stack } => {
+            Self::RemoveVolume { stack, .. } | Self::Move { stack, .. } | Self::ForgetStack { stack } => {
                 Some((severity, stack.to_string(), None, message))
             }
             Self::Place { replica, .. }
@@ -310,6 +318,7 @@ impl fmt::Display for Action {
             Self::RemoveVolume { stack, key } => {
                 write!(f, "remove the volume {stack}/{key} and what is in it")
             }
+            Self::Move { stack, key, step } => write!(f, "the volume {stack}/{key} {step}"),
             Self::ForgetVolume { stack, key } => write!(f, "forget the volume {stack}/{key}"),
             Self::ForgetStack { stack } => write!(f, "the stack {stack} is gone"),
         }

@@ -31,6 +31,8 @@ struct VolumeAt<'a> {
 enum VolumeState {
     Missing,
     Removing,
+    /// To the node of this name.
+    Moving(String),
     Anywhere,
     On(NodeId, String),
 }
@@ -51,6 +53,11 @@ impl<'a> Wanted<'a> {
         let state = |key: &str| match snapshot.volumes.get(&(service.id.stack().clone(), key.to_owned())) {
             None => VolumeState::Missing,
             Some(volume) if volume.removing => VolumeState::Removing,
+            Some(volume) if let Some(moving) = volume.moving.as_ref().filter(|moving| moving.blocks()) => {
+                let to = snapshot.nodes.get(&moving.to);
+                VolumeState::Moving(to.map_or_else(|| moving.to.to_string(), |node| node.name.clone()))
+            }
+            Some(volume) if !volume.lies_on_node() => VolumeState::Anywhere,
             Some(volume) => volume.node.as_ref().map_or(VolumeState::Anywhere, |node| {
                 let name = snapshot.nodes.get(node).map_or(node.as_str(), |node| node.name.as_str());
                 VolumeState::On(node.clone(), name.to_owned())
@@ -87,6 +94,7 @@ pub enum Refusal<'a> {
     Platform { wanted: &'a str, node: &'a Carried },
     NoVolume(&'a str),
     VolumeGoes(&'a str),
+    VolumeMoves { key: &'a str, to: &'a str },
     VolumeElsewhere { key: &'a str, node: &'a str },
     Most(u32),
     Port { port: &'a Port, holder: &'a Held },
@@ -148,6 +156,7 @@ fn has_volumes<'a>(wanted: &'a Wanted<'a>, node: &'a Carried) -> Option<Refusal<
     wanted.volumes.iter().find_map(|volume| match &volume.state {
         VolumeState::Missing => Some(Refusal::NoVolume(volume.key)),
         VolumeState::Removing => Some(Refusal::VolumeGoes(volume.key)),
+        VolumeState::Moving(to) => Some(Refusal::VolumeMoves { key: volume.key, to }),
         VolumeState::On(at, name) if *at != node.node.id => {
             Some(Refusal::VolumeElsewhere { key: volume.key, node: name })
         }
@@ -194,6 +203,9 @@ impl Refusal<'_> {
             Self::Platform { wanted, .. } => format!("{does} not run {wanted}"),
             Self::NoVolume(key) => format!("{does} not have the volume {key}, which is not there"),
             Self::VolumeGoes(key) => format!("{does} not have the volume {key}, which is being removed"),
+            Self::VolumeMoves { key, to } => {
+                format!("{does} not have the volume {key}, which is being moved to {to}")
+            }
             Self::VolumeElsewhere { key, node } => {
                 format!("{does} not have the volume {key}, which is on {node}")
             }

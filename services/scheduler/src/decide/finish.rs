@@ -92,7 +92,10 @@ fn remove_stack(plan: &mut Plan, stack: &StackName) {
     let mut waiting = false;
     for volume in volumes {
         let (stack, key) = (volume.stack.clone(), volume.key.clone());
-        if volume.node.is_none() || volume.external {
+        if volume.moving.is_some() {
+            // What is on its way has two places: first it is to have one.
+            waiting |= with_volumes;
+        } else if volume.node.is_none() || volume.external {
             plan.push(Action::ForgetVolume { stack, key });
         } else if with_volumes {
             waiting = true;

@@ -7,11 +7,13 @@ use gantry_api::node::v1::session_request::Message as FromAgent;
 use gantry_api::node::v1::session_response::Message as ToAgent;
 use gantry_api::node::v1::session_service_server::SessionService;
 use gantry_api::node::v1::{
-    Heartbeat, Hello, Ping, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
+    Heartbeat, Hello, ImageReport, Ping, SessionRequest, SessionResponse, StatusReport, VolumeCopied,
+    VolumeRemoved,
 };
 use gantry_boot::{caller, now};
 use gantry_model::{
-    Change, Key, Node, NodeId, NodeRole, NodeStatus, Record, ReplicaId, Severity, Snapshot, wire,
+    Change, ImageCopy, Key, MoveStage, Node, NodeId, NodeRole, NodeStatus, Record, ReplicaId, Severity,
+    Snapshot, Volume, VolumeCopy, wire,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
@@ -22,7 +24,7 @@ use super::assignments::Told;
 use super::hearing::Hearing;
 use super::paths;
 use super::relays::Relays;
-use crate::decide::{lost, record_event};
+use crate::decide::{MoveStep, lost, record_event};
 use crate::state::State;
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -92,6 +94,17 @@ impl SessionService for Agents {
         tokio::spawn(session.run(incoming, outgoing));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+/// The old copy of a volume is gone: its move is over.
+fn finish_move(snapshot: &Snapshot, volume: &Volume) -> Vec<Change> {
+    let (step, mut moved) = (MoveStep::Finish, volume.clone());
+    step.apply(&mut moved);
+    let message = format!("the volume {}/{} {step}", volume.stack, volume.key);
+    let subject = volume.stack.to_string();
+    let mut changes = record_event(snapshot, now(), Severity::Normal, &subject, None, step.reason(), message);
+    changes.push(Change::Put(Record::Volume(Arc::new(moved))));
+    changes
 }
 
 /// Stores the node's record if it is new or changed.
@@ -183,6 +196,8 @@ impl Session {
                 Some(FromAgent::Heartbeat(heartbeat)) => self.take_heartbeat(heartbeat).await,
                 Some(FromAgent::Status(report)) => self.take_report(report),
                 Some(FromAgent::VolumeRemoved(removed)) => self.take_volume(removed).await,
+                Some(FromAgent::Images(report)) => self.take_images(report),
+                Some(FromAgent::VolumeCopied(copied)) => self.take_copy(copied),
                 Some(FromAgent::Hello(_)) => return "it said hello twice".to_owned(),
                 None => {}
             }
@@ -291,15 +306,55 @@ impl Session {
         }
     }
 
+    fn take_images(&self, report: ImageReport) {
+        let images = report.digests.into_iter().collect();
+        let copies = report
+            .copies
+            .into_iter()
+            .filter_map(|copy| {
+                let from = NodeId::new(&copy.from_node_id).ok()?;
+                Some((copy.digest, ImageCopy { from, done: copy.done, total: copy.total }))
+            })
+            .collect();
+        self.note(|status| (status.images, status.copies) = (images, copies));
+    }
+
+    fn take_copy(&self, copied: VolumeCopied) {
+        let copy = VolumeCopy {
+            done: copied.done,
+            verified: copied.verified,
+            error: (!copied.error.is_empty()).then_some(copied.error),
+            failures: copied.failures,
+        };
+        let snapshot = self.state.snapshot();
+        let is_current = |id: &String| {
+            let mut moves = snapshot.volumes.values().filter_map(|volume| volume.moving.as_ref());
+            moves.any(|moving| moving.id == *id)
+        };
+        self.note(|status| {
+            status.volume_copies.retain(|id, _| is_current(id));
+            if is_current(&copied.move_id) {
+                status.volume_copies.insert(copied.move_id, copy);
+            }
+        });
+    }
+
     async fn take_volume(&self, removed: VolumeRemoved) {
         let done = self
             .state
             .commit::<_, gantry_store::Error>(|snapshot| {
                 let volume = snapshot.volumes.values().find(|volume| {
-                    volume.removing && volume.name == removed.name && volume.node.as_ref() == Some(&self.node)
+                    let old_copy = volume.moving.as_ref().is_some_and(|moving| {
+                        moving.stage == MoveStage::Removing && moving.from == self.node
+                    });
+                    let whole = volume.removing && volume.node.as_ref() == Some(&self.node);
+                    volume.name == removed.name && (old_copy || whole)
                 });
                 let Some(volume) = volume else { return Ok((Vec::new(), ())) };
                 let subject = volume.stack.to_string();
+                if volume.moving.is_some() && removed.error.is_empty() {
+                    return Ok((finish_move(snapshot, volume), ()));
+                }
                 let changes = if removed.error.is_empty() {
                     let message = format!("the volume {} and what was in it are gone", volume.name);
                     let mut changes = record_event(

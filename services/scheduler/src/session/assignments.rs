@@ -6,9 +6,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gantry_api::agent::v1::NetworkAttachment;
-use gantry_api::node::v1::{Assignment, Assignments, Redirect, Segment, VolumeUse};
-use gantry_model::{MountSource, Network, NodeId, Replica, ReplicaId, Snapshot, Template, wire};
+use gantry_api::node::v1::{
+    Assignment, Assignments, ImageSource, Redirect, Segment, VolumeCopy, VolumeOffer, VolumeUse,
+};
+use gantry_model::{
+    MountSource, MoveStage, Network, NodeId, Replica, ReplicaId, Snapshot, Template, Volume, VolumeMove, wire,
+};
 
+use super::sources::{image_sources, peer};
 use crate::decide::{apart, vip_range};
 
 /// What an agent was told last, so that only differences are sent.
@@ -17,16 +22,36 @@ pub struct Told {
     replicas: HashMap<ReplicaId, Arc<Replica>>,
     rest: Option<Rest>,
     /// What `rest` was made of: most changes are of status, and change nothing of it.
-    made_of: Option<(u64, BTreeSet<NodeId>)>,
+    made_of: Option<MadeOf>,
 }
 
-/// What is always told whole.
+/// What the agent is told is made of records, of who is apart, and of who has which image.
+type MadeOf = (u64, BTreeSet<NodeId>, Vec<ImageSource>);
+
+/// What is sent whole with every message.
 #[derive(Debug, Clone, PartialEq)]
 struct Rest {
     segments: Vec<Segment>,
     volumes: Vec<VolumeUse>,
     volume_removals: Vec<String>,
     members: Vec<String>,
+    image_sources: Vec<ImageSource>,
+    volume_copies: Vec<VolumeCopy>,
+    volume_offers: Vec<VolumeOffer>,
+}
+
+impl Rest {
+    fn of(snapshot: &Snapshot, node: &NodeId, apart: &BTreeSet<NodeId>, sources: &[ImageSource]) -> Self {
+        Self {
+            segments: segments::segments(snapshot, node, apart),
+            volumes: volumes(snapshot, node),
+            volume_removals: volume_removals(snapshot, node),
+            members: segments::members(snapshot, node, apart),
+            image_sources: sources.to_vec(),
+            volume_copies: volume_copies(snapshot, node),
+            volume_offers: volume_offers(snapshot, node),
+        }
+    }
 }
 
 impl Told {
@@ -38,8 +63,8 @@ impl Told {
     /// What the agent has to be told now; `None` if it knows everything.
     pub fn next(&mut self, snapshot: &Snapshot, node: &NodeId) -> Option<Assignments> {
         let full = self.rest.is_none();
-        let made_of = Some((snapshot.revision, apart(snapshot)));
-        if !full && self.made_of == made_of {
+        let made_of = (snapshot.revision, apart(snapshot), image_sources(snapshot, node));
+        if !full && self.made_of.as_ref() == Some(&made_of) {
             return None;
         }
         let mut current = HashMap::new();
@@ -53,23 +78,30 @@ impl Told {
         }
         let removals: Vec<String> =
             self.replicas.keys().filter(|id| !current.contains_key(*id)).map(ToString::to_string).collect();
-        let (_, apart) = made_of.clone().unwrap_or_default();
-        let rest = Rest {
-            segments: segments::segments(snapshot, node, &apart),
-            volumes: volumes(snapshot, node),
-            volume_removals: volume_removals(snapshot, node),
-            members: segments::members(snapshot, node, &apart),
-        };
-        self.made_of = made_of;
+        let rest = Rest::of(snapshot, node, &made_of.1, &made_of.2);
+        self.made_of = Some(made_of);
         if !full && upserts.is_empty() && removals.is_empty() && self.rest.as_ref() == Some(&rest) {
             return None;
         }
         self.replicas = current;
         self.rest = Some(rest.clone());
-        let Rest { segments, volumes, volume_removals, members } = rest;
+        let Rest { segments, volumes, volume_removals, members, image_sources, volume_copies, volume_offers } =
+            rest;
         let redirect = vip_range(&snapshot.cluster)
             .map(|range| Redirect { range: range.to_string(), port: self.redirect_port.into() });
-        Some(Assignments { full, upserts, removals, segments, volumes, volume_removals, redirect, members })
+        Some(Assignments {
+            full,
+            upserts,
+            removals,
+            segments,
+            volumes,
+            volume_removals,
+            redirect,
+            members,
+            image_sources,
+            volume_copies,
+            volume_offers,
+        })
     }
 }
 
@@ -144,29 +176,72 @@ fn labels(snapshot: &Snapshot, replica: &Replica) -> BTreeMap<String, String> {
 }
 
 fn volumes(snapshot: &Snapshot, node: &NodeId) -> Vec<VolumeUse> {
-    let of_node =
-        snapshot.volumes.values().filter(|volume| volume.node.as_ref() == Some(node) && !volume.removing);
-    of_node
-        .map(|volume| {
-            let mut labels = volume.labels.clone();
-            labels.insert("gantry.cluster".to_owned(), snapshot.cluster.id.to_string());
-            labels.insert("gantry.volume".to_owned(), format!("{}/{}", volume.stack, volume.key));
-            labels.insert("com.docker.compose.project".to_owned(), volume.stack.to_string());
-            labels.insert("com.docker.compose.volume".to_owned(), volume.key.clone());
-            VolumeUse {
-                name: volume.name.clone(),
-                driver: volume.driver.clone().unwrap_or_default(),
-                options: volume.options.clone(),
-                labels,
-                external: volume.external,
-            }
-        })
-        .collect()
+    let here = |volume: &Volume| {
+        volume.node.as_ref() == Some(node) || !volume.lies_on_node() && is_used(snapshot, volume, node)
+    };
+    let of_node = snapshot.volumes.values().filter(|volume| here(volume) && !volume.removing);
+    of_node.map(|volume| volume_use(snapshot, volume)).collect()
+}
+
+fn volume_use(snapshot: &Snapshot, volume: &Volume) -> VolumeUse {
+    let mut labels = volume.labels.clone();
+    labels.insert("gantry.cluster".to_owned(), snapshot.cluster.id.to_string());
+    labels.insert("gantry.volume".to_owned(), format!("{}/{}", volume.stack, volume.key));
+    labels.insert("com.docker.compose.project".to_owned(), volume.stack.to_string());
+    labels.insert("com.docker.compose.volume".to_owned(), volume.key.clone());
+    VolumeUse {
+        name: volume.name.clone(),
+        driver: volume.driver.clone().unwrap_or_default(),
+        options: volume.options.clone(),
+        labels,
+        external: volume.external,
+    }
+}
+
+/// Whether a replica on the node uses the volume.
+fn is_used(snapshot: &Snapshot, volume: &Volume, node: &NodeId) -> bool {
+    let mut replicas = snapshot.replicas_on(node).filter(|replica| *replica.service.stack() == volume.stack);
+    replicas.any(|replica| {
+        let revision = snapshot.revision_of(replica);
+        revision.is_some_and(|revision| revision.template.volume_keys().any(|key| key == volume.key))
+    })
+}
+
+/// The volumes that are being copied, with their moves.
+fn copied(snapshot: &Snapshot) -> impl Iterator<Item = (&Volume, &VolumeMove)> {
+    snapshot.volumes.values().filter_map(|volume| {
+        let moving = volume.moving.as_ref()?;
+        (moving.stage == MoveStage::Copying).then_some((volume.as_ref(), moving))
+    })
+}
+
+fn volume_copies(snapshot: &Snapshot, node: &NodeId) -> Vec<VolumeCopy> {
+    let here = copied(snapshot).filter(|(_, moving)| moving.to == *node);
+    here.map(|(volume, moving)| VolumeCopy {
+        volume: Some(volume_use(snapshot, volume)),
+        move_id: moving.id.clone(),
+        from: snapshot.nodes.get(&moving.from).map(|node| peer(node)),
+    })
+    .collect()
+}
+
+fn volume_offers(snapshot: &Snapshot, node: &NodeId) -> Vec<VolumeOffer> {
+    let away = copied(snapshot).filter(|(_, moving)| moving.from == *node);
+    away.map(|(volume, moving)| VolumeOffer {
+        name: volume.name.clone(),
+        move_id: moving.id.clone(),
+        to_node_id: moving.to.to_string(),
+    })
+    .collect()
 }
 
 fn volume_removals(snapshot: &Snapshot, node: &NodeId) -> Vec<String> {
-    let of_node = snapshot.volumes.values().filter(|volume| volume.node.as_ref() == Some(node));
-    of_node.filter(|volume| volume.removing && !volume.external).map(|volume| volume.name.clone()).collect()
+    let unwanted = |volume: &&Arc<Volume>| match &volume.moving {
+        // The old copy of a volume that has moved.
+        Some(moving) => moving.stage == MoveStage::Removing && moving.from == *node,
+        None => volume.removing && !volume.external && volume.node.as_ref() == Some(node),
+    };
+    snapshot.volumes.values().filter(unwanted).map(|volume| volume.name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -206,6 +281,30 @@ mod tests {
         let second = told.next(&world.snapshot, &node).unwrap();
         assert!(!second.full && second.upserts.len() == 1);
         assert_ne!(second.upserts[0].goal, first.upserts[0].goal);
+    }
+
+    #[test]
+    fn a_volume_that_moves_is_fetched_by_its_new_node_and_then_removed_from_its_old_one() {
+        let mut world = world().node("n2");
+        let (old, new) = (NodeId::new("n1").unwrap(), NodeId::new("n2").unwrap());
+        let volume = world.snapshot.volumes.values().next().unwrap().as_ref().clone();
+        let mut at = |stage| {
+            let moving = VolumeMove { id: "m1".into(), from: old.clone(), to: new.clone(), stage };
+            let node = if stage == MoveStage::Removing { &new } else { &old };
+            let volume = Volume { moving: Some(moving), node: Some(node.clone()), ..volume.clone() };
+            world.commit(&[gantry_model::Change::Put(gantry_model::Record::Volume(Arc::new(volume)))]);
+            let rest = |node| Rest::of(&world.snapshot, node, &BTreeSet::new(), &[]);
+            (rest(&old), rest(&new))
+        };
+        let (from, to) = at(MoveStage::Stopping);
+        assert!(from.volume_offers.is_empty() && to.volume_copies.is_empty(), "somebody may still write");
+        let (from, to) = at(MoveStage::Copying);
+        assert_eq!(from.volume_offers[0].to_node_id, "n2");
+        assert_eq!(to.volume_copies[0].from.as_ref().unwrap().node_id, "n1");
+        assert!(from.volume_removals.is_empty() && to.volume_removals.is_empty());
+        let (from, to) = at(MoveStage::Removing);
+        assert_eq!((from.volume_removals, to.volume_removals), (vec!["shop_data".to_owned()], Vec::new()));
+        assert_eq!((from.volumes.len(), to.volumes.len()), (0, 1));
     }
 
     #[test]

@@ -17,7 +17,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long an agent may take to open a stream.
-const OPEN_WITHIN: Duration = Duration::from_secs(3);
+const OPEN_WITHIN: Duration = Duration::from_millis(2500);
+/// An agent says at least that it is alive, every second. One that says nothing for this long is out of
+/// reach, whatever its session looks like.
+const SILENCE: Duration = Duration::from_millis(2500);
 /// Messages to an agent that may wait.
 const QUEUE: usize = 16;
 
@@ -37,11 +40,13 @@ struct Inner {
 
 struct Waiting {
     node: NodeId,
+    name: String,
     answer: oneshot::Sender<Relay>,
 }
 
 /// An open stream to an agent.
 pub struct Relay {
+    node: String,
     incoming: Streaming<RelayRequest>,
     /// Where input for the agent goes.
     pub outgoing: mpsc::Sender<Result<RelayResponse, Status>>,
@@ -50,11 +55,17 @@ pub struct Relay {
 impl Relay {
     /// The agent's next message; `None` at the end. What the agent could not do is an error.
     pub async fn next(&mut self) -> Result<Option<FromAgent>, Status> {
-        match self.incoming.message().await?.and_then(|message| message.message) {
-            Some(FromAgent::Error(error)) => {
-                Err(Status::new(tonic::Code::from_i32(error.code), error.message))
+        loop {
+            let message = timeout(SILENCE, self.incoming.message())
+                .await
+                .map_err(|_| Status::unavailable(format!("node {} does not answer any more", self.node)))?;
+            match message?.and_then(|message| message.message) {
+                Some(FromAgent::Alive(_)) => {}
+                Some(FromAgent::Error(error)) => {
+                    return Err(Status::new(tonic::Code::from_i32(error.code), error.message));
+                }
+                message => return Ok(message),
             }
-            message => Ok(message),
         }
     }
 }
@@ -86,7 +97,9 @@ impl Relays {
         let outbox = {
             let mut inner = self.lock();
             let outbox = inner.sessions.get(node).cloned().ok_or_else(unreachable)?;
-            inner.waiting.insert(relay_id.clone(), Waiting { node: node.clone(), answer });
+            inner
+                .waiting
+                .insert(relay_id.clone(), Waiting { node: node.clone(), name: name.to_owned(), answer });
             outbox
         };
         let ask = OpenRelay { relay_id: relay_id.clone(), want: Some(want) };
@@ -97,7 +110,7 @@ impl Relays {
         let opened = timeout(OPEN_WITHIN, opening).await;
         self.lock().waiting.remove(&relay_id);
         opened.map_err(|_| {
-            Status::unavailable(format!("node {name} did not answer within {} s", OPEN_WITHIN.as_secs()))
+            Status::unavailable(format!("node {name} did not answer within {} s", OPEN_WITHIN.as_secs_f32()))
         })?
     }
 }
@@ -122,7 +135,7 @@ impl RelayService for Relays {
         let unknown = || Status::not_found("nobody waits for this relay");
         let waiting = waiting.filter(|waiting| waiting.node.as_str() == node).ok_or_else(unknown)?;
         let (outgoing, stream) = mpsc::channel(QUEUE);
-        waiting.answer.send(Relay { incoming, outgoing }).map_err(|_| unknown())?;
+        waiting.answer.send(Relay { node: waiting.name, incoming, outgoing }).map_err(|_| unknown())?;
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }

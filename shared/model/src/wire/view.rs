@@ -82,6 +82,9 @@ impl View<'_> {
             return reason.clone();
         }
         let status = self.0.status_of(&replica.id);
+        if let Some(progress) = self.image_copy(replica, status) {
+            return progress;
+        }
         if let Some(message) = status.map(|status| &status.message).filter(|message| !message.is_empty()) {
             return message.clone();
         }
@@ -99,6 +102,18 @@ impl View<'_> {
                 .unwrap_or_default(),
             _ => self.proxy_problem(&replica.service).unwrap_or_default(),
         }
+    }
+
+    /// How far the copy of the image that a replica waits for has come.
+    fn image_copy(self, replica: &Replica, status: Option<&ReplicaStatus>) -> Option<String> {
+        let node = replica.node.as_ref().filter(|_| status.is_some_and(|s| s.phase == Phase::Preparing))?;
+        let digest = self.0.revision_of(replica)?.template.image_digest.as_ref()?;
+        let copy = self.0.node_statuses.get(node)?.copies.get(digest)?;
+        let name = self.0.nodes.get(node).map_or(node.as_str(), |node| node.name.as_str());
+        Some(match copy.percent() {
+            Some(percent) => format!("copying image to {name} {percent}%"),
+            None => format!("copying image to {name}"),
+        })
     }
 
     /// What a proxy cannot do for a service, such as listen on its port.

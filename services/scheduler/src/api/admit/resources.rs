@@ -110,6 +110,7 @@ pub fn volumes(snapshot: &Snapshot, spec: &StackSpec, admission: &mut Admission)
             labels: wanted.labels.clone(),
             node: None,
             removing: false,
+            moving: None,
         };
         match snapshot.volumes.get(&(spec.name.clone(), key.clone())) {
             Some(known) if known.removing => {
