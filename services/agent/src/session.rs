@@ -11,7 +11,7 @@ use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
     Assignments, Heartbeat, Hello, SessionRequest, SessionResponse, StatusReport, VolumeRemoved,
 };
-use gantry_boot::{Backoff, chain, now};
+use gantry_boot::{Backoff, Members, chain, now};
 use gantry_model::{Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -53,6 +53,8 @@ pub struct Sessions<R> {
     pub own: Own,
     /// The way to the scheduler.
     pub channel: Channel,
+    /// What is known of the other members.
+    pub members: Members,
     /// The engine.
     pub engine: Engine,
     /// The node's replicas.
@@ -147,7 +149,9 @@ impl<R: Runtime> Sessions<R> {
         let lineage =
             response.lineage.ok_or_else(|| Status::invalid_argument("a message without lineage"))?;
         let lineage = wire::read_lineage(lineage)?;
-        match self.fleet.judge(&lineage).await {
+        let judged = self.fleet.judge(&lineage).await;
+        let believed = judged.is_ok();
+        match judged {
             Ok(()) => refused.send_if_modified(|reason| !std::mem::take(reason).is_empty()),
             Err(stale) => refused.send_if_modified(|reason| {
                 let words = format!("{stale}; nothing is changed on its word");
@@ -163,6 +167,12 @@ impl<R: Runtime> Sessions<R> {
             Some(FromScheduler::Assignments(assignments)) => self.assign(lineage, assignments).await,
             Some(FromScheduler::OpenRelay(ask)) => {
                 relay::open(self.channel.clone(), self.engine.clone(), self.fleet.board().get(), ask);
+                Ok(())
+            }
+            Some(FromScheduler::Membership(membership)) => {
+                if believed && let Err(error) = self.members.learn(membership) {
+                    tracing::warn!(%error, "cannot keep what was said of the other members");
+                }
                 Ok(())
             }
             Some(FromScheduler::Ping(_)) | None => Ok(()),

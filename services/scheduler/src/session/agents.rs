@@ -17,8 +17,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::assignments::Told;
+use super::news_of_members;
 use super::relays::Relays;
+use crate::api::Refused;
 use crate::decide::record_event;
+use crate::membership::Office;
 use crate::state::State;
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -35,14 +38,13 @@ type Outgoing = mpsc::Sender<Result<SessionResponse, Status>>;
 pub struct Agents {
     state: State,
     relays: Relays,
-    redirect_port: u16,
+    office: Office,
 }
 
 impl Agents {
-    /// Serves agents from `state`, and lets people reach them through `relays`. Proxies take connections
-    /// to service addresses at `redirect_port`.
-    pub fn new(state: State, relays: Relays, redirect_port: u16) -> Self {
-        Self { state, relays, redirect_port }
+    /// Serves agents from `state`, and lets people reach them through `relays`.
+    pub fn new(state: State, relays: Relays, office: Office) -> Self {
+        Self { state, relays, office }
     }
 }
 
@@ -76,7 +78,7 @@ impl SessionService for Agents {
             state: self.state.clone(),
             relays: self.relays.clone(),
             node,
-            redirect_port: self.redirect_port,
+            office: self.office.clone(),
         };
         tokio::spawn(session.run(incoming, outgoing));
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -90,8 +92,17 @@ async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status
     // An agent whose engine does not answer cannot describe its host.
     let host = hello.host.map(wire::read_host);
     state
-        .commit::<_, gantry_store::Error>(|snapshot| {
+        .commit(|snapshot| {
+            if snapshot.denied.contains_key(&format!("node/{id}")) {
+                return Err(Refused(Status::unauthenticated("this node was removed from the cluster")));
+            }
             let known = snapshot.nodes.get(id);
+            if snapshot.nodes.values().any(|node| node.name == hello.name && node.id != *id) {
+                return Err(Refused(Status::already_exists(format!(
+                    "there is another node {}: give this one another name with --node-name",
+                    hello.name
+                ))));
+            }
             let node = Node {
                 id: id.clone(),
                 name: hello.name.clone(),
@@ -122,14 +133,14 @@ async fn register(state: &State, id: &NodeId, hello: Hello) -> Result<(), Status
             Ok((changes, ()))
         })
         .await
-        .map_err(crate::api::store_failed)
+        .map_err(|Refused(status)| status)
 }
 
 struct Session {
     state: State,
     relays: Relays,
     node: NodeId,
-    redirect_port: u16,
+    office: Office,
 }
 
 impl Session {
@@ -187,19 +198,25 @@ impl Session {
         changes: &mut watch::Receiver<Arc<Snapshot>>,
         asked: &mut mpsc::Receiver<ToAgent>,
     ) -> String {
-        let mut told = Told::new(self.redirect_port);
+        let mut told = Told::new(self.office.redirect_port());
+        let mut members = None;
         let mut ping = interval(PING_EVERY);
         loop {
-            let message = tokio::select! {
-                Some(ask) = asked.recv() => Some(ask),
-                _ = ping.tick() => Some(ToAgent::Ping(Ping {})),
-                changed = changes.changed() => {
-                    if changed.is_err() {
-                        return "the scheduler ends".to_owned();
+            let snapshot = self.state.snapshot();
+            let message = if let Some(news) = news_of_members(&self.office, &snapshot, &mut members) {
+                Some(ToAgent::Membership(news))
+            } else {
+                tokio::select! {
+                    Some(ask) = asked.recv() => Some(ask),
+                    _ = ping.tick() => Some(ToAgent::Ping(Ping {})),
+                    changed = changes.changed() => {
+                        if changed.is_err() {
+                            return "the scheduler ends".to_owned();
+                        }
+                        sleep(GATHER).await;
+                        let snapshot = changes.borrow_and_update().clone();
+                        told.next(&snapshot, &self.node).map(ToAgent::Assignments)
                     }
-                    sleep(GATHER).await;
-                    let snapshot = changes.borrow_and_update().clone();
-                    told.next(&snapshot, &self.node).map(ToAgent::Assignments)
                 }
             };
             let Some(message) = message else { continue };
@@ -220,7 +237,8 @@ impl Session {
                 .unwrap_or_default();
             let before = status.clone();
             change(&mut status);
-            let changed = status != before;
+            // Nothing is kept of a node that was removed meanwhile.
+            let changed = status != before && snapshot.nodes.contains_key(&self.node);
             if changed {
                 snapshot.node_statuses.insert_mut(self.node.clone(), Arc::new(status));
             }

@@ -19,7 +19,9 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::news_of_members;
 use crate::decide::{record_event, table};
+use crate::membership::Office;
 use crate::state::State;
 use crate::traffic::Traffic;
 
@@ -35,12 +37,13 @@ const QUEUE: usize = 4;
 pub struct Routing {
     state: State,
     traffic: Traffic,
+    office: Office,
 }
 
 impl Routing {
     /// Serves proxies from `state`, and keeps in `traffic` what they have seen.
-    pub fn new(state: State, traffic: Traffic) -> Self {
-        Self { state, traffic }
+    pub fn new(state: State, traffic: Traffic, office: Office) -> Self {
+        Self { state, traffic, office }
     }
 }
 
@@ -71,11 +74,11 @@ impl RoutingService for Routing {
         tracing::info!(%node, instance = hello.instance, "proxy connected");
 
         let (outgoing, stream) = mpsc::channel(QUEUE);
-        let state = self.state.clone();
+        let (state, office) = (self.state.clone(), self.office.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = listen(&state, &node, &hello.instance, &mut incoming) => {}
-                () = talk(&state, &node, &outgoing) => {}
+                () = talk(&state, &office, &node, &outgoing) => {}
             }
             state.observe(|snapshot| {
                 snapshot.serving.remove_mut(&hello.instance);
@@ -189,16 +192,32 @@ fn note_serving(state: &State, instance: &str, still: &StillServing) {
     });
 }
 
-async fn talk(state: &State, node: &NodeId, outgoing: &mpsc::Sender<Result<StreamTablesResponse, Status>>) {
+async fn talk(
+    state: &State,
+    office: &Office,
+    node: &NodeId,
+    outgoing: &mpsc::Sender<Result<StreamTablesResponse, Status>>,
+) {
     let mut changes = state.subscribe();
     let mut sent: Option<Table> = None;
+    let mut members = None;
     loop {
         let snapshot = changes.borrow_and_update().clone();
+        if let Some(news) = news_of_members(office, &snapshot, &mut members) {
+            let message = StreamTablesResponse { table: None, membership: Some(news) };
+            if outgoing.send(Ok(message)).await.is_err() {
+                return;
+            }
+        }
         if may_tell(&snapshot, now()) {
             let next = table(&snapshot, node);
             if sent.as_ref().is_none_or(|sent| differs(sent, &next)) {
                 sent = Some(next.clone());
-                if outgoing.send(Ok(StreamTablesResponse { table: Some(next) })).await.is_err() {
+                if outgoing
+                    .send(Ok(StreamTablesResponse { table: Some(next), membership: None }))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

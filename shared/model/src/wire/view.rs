@@ -179,6 +179,7 @@ impl View<'_> {
             joined_at: Some(write_time(node.joined_at)),
             labels: node.labels.clone(),
             agent_port: node.agent_port.into(),
+            availability: super::write_availability(node.availability).into(),
         }
     }
 
