@@ -72,8 +72,6 @@ async fn become_node(
     let membership = Membership { scheduler_addresses: schedulers, denied: Vec::new() };
     let members = Members::open(config.data.clone(), Vec::new());
     members.learn(membership).map_err(kept("where the scheduler is"))?;
-    // The last thing: a host with this is a node.
-    joined.agent.save(&config.identity).map_err(kept("the agent's certificate"))?;
     let told = json!({
         "node_id": answer.node_id,
         "node_name": joined.name,
@@ -83,6 +81,9 @@ async fn become_node(
         "scheduler": invitation.address,
         "redirect_port": answer.redirect_port,
     });
+    std::fs::write(config.data.join("joined.json"), told.to_string()).map_err(kept("what the cluster is"))?;
+    // The last thing: a host with this is a node.
+    joined.agent.save(&config.identity).map_err(kept("the agent's certificate"))?;
     println!("{told}");
     Ok(())
 }
