@@ -24,6 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .skip_debug([
             ".gantry.agent.v1.ContainerSpec",
             ".gantry.agent.v1.ExecStart",
+            ".gantry.cluster.v1.BackupResponse",
+            ".gantry.cluster.v1.CreateTokenResponse",
+            ".gantry.cluster.v1.JoinRequest",
             ".gantry.cluster.v1.RouteCertificate",
             ".gantry.cluster.v1.ServiceRoute",
             ".gantry.node.v1.Certificate",

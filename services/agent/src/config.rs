@@ -3,15 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Gantry's agent: runs on every node, drives its Docker Engine for people and for the scheduler.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "gantry-agent", version)]
 pub struct Config {
-    /// The scheduler's address, HOST:PORT.
-    #[arg(long, env = "GANTRY_SCHEDULER", default_value = "127.0.0.1:7070")]
-    pub scheduler: String,
+    /// Where the scheduler is, HOST:PORT; may be given several times.
+    #[arg(long, env = "GANTRY_SCHEDULER", default_value = "127.0.0.1:7070", value_delimiter = ',')]
+    pub scheduler: Vec<String>,
     /// Where to serve the agent's own API.
     #[arg(long, env = "GANTRY_LISTEN", default_value = "0.0.0.0:7071")]
     pub listen: SocketAddr,
@@ -43,4 +43,41 @@ pub struct Config {
     /// Takes away what the agent of this cluster left in the host's firewall and among its interfaces, and ends.
     #[arg(long, value_name = "CLUSTER_ID")]
     pub clean_up: Option<String>,
+    /// Something to do once, instead of being an agent.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+}
+
+/// What is done once on a host, for the command-line tool.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Task {
+    /// Prints what the host says of its network, as JSON.
+    InspectHost,
+    /// Makes this host a node: gets certificates for its agent and its proxy, and prints what is known of
+    /// the cluster, as JSON.
+    Join {
+        /// TOKEN@HOST:PORT
+        invitation: String,
+        /// A label of the node, NAME=VALUE; may be given several times.
+        #[arg(long, value_name = "NAME=VALUE")]
+        label: Vec<String>,
+        /// Where the proxy's certificate goes.
+        #[arg(long)]
+        proxy_identity: PathBuf,
+    },
+    /// Waits until the scheduler says that this node is ready.
+    AwaitReady {
+        /// How many seconds at most.
+        #[arg(long, default_value_t = 60)]
+        timeout: u64,
+    },
+    /// Takes this node out of its cluster.
+    Leave {
+        /// Does not wait for its replicas to run elsewhere.
+        #[arg(long)]
+        force: bool,
+        /// How many seconds to wait for that at most.
+        #[arg(long, default_value_t = 600)]
+        timeout: u64,
+    },
 }

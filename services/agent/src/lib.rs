@@ -2,21 +2,25 @@
 //!
 //! Two halves share [`engine`]: [`public`] is a lifecycle API for people, [`managed`] makes the node
 //! run what the scheduler assigned. [`session`] connects the latter to the scheduler, [`relay`]
-//! carries logs, processes and the like to people through it, [`transfer`] takes images from other agents. [`firewall`] leads service addresses to the
-//! node's proxy.
+//! carries logs, processes and the like to people through it, [`transfer`] takes images and volumes from
+//! other agents. [`firewall`] leads service addresses to the node's proxy, [`overlay`] joins networks to
+//! those of other nodes. [`task`] is what the command-line tool has done on a host: [`join`] makes it a node.
 
 #![allow(clippy::result_large_err)] // A gRPC status is the error of every handler here.
 
 pub mod config;
 pub mod engine;
 pub mod firewall;
+pub mod host;
 pub mod images;
+pub mod join;
 pub mod managed;
 pub mod metrics;
 pub mod overlay;
 pub mod public;
 pub mod relay;
 pub mod session;
+pub mod task;
 pub mod transfer;
 
 mod run;

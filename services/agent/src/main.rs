@@ -17,6 +17,9 @@ async fn main() -> ExitCode {
     if let Some(cluster) = &config.clean_up {
         return clean_up(&config.nft, cluster).await;
     }
+    if let Some(task) = config.task.clone() {
+        return gantry_agent::task::run(&config, task).await;
+    }
     let ended = match shutdown::signal_token() {
         Ok(stop) => Box::pin(gantry_agent::run(config, stop)).await.map_err(|error| chain(&error)),
         Err(error) => Err(format!("cannot listen for signals: {error}")),

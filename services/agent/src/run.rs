@@ -11,7 +11,7 @@ use gantry_api::agent::v1::network_service_server::NetworkServiceServer;
 use gantry_api::agent::v1::volume_service_server::VolumeServiceServer;
 use gantry_api::node::v1::transfer_service_server::TransferServiceServer;
 use gantry_boot::admin::Readiness;
-use gantry_boot::{ConnectError, Server, admin, connect_lazy, random_id};
+use gantry_boot::{Credentials, Members, Server, admin, dial, keep_renewed, random_id};
 use gantry_identity::{Bundle, Identity, Role};
 use gantry_model::NodeId;
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ const ENGINE_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its certificate is not there.
-    #[error("cannot read this node's certificate; `gantry init` makes it")]
+    #[error("cannot read this node's certificate; `gantry init` and `gantry join` make it")]
     Identity(#[source] std::io::Error),
     /// Its certificate is not Gantry's.
     #[error("cannot use this node's certificate")]
@@ -66,9 +66,6 @@ pub enum Error {
     /// The gRPC server failed.
     #[error(transparent)]
     Server(#[from] gantry_boot::Error),
-    /// The scheduler's address or the certificate cannot be used.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
     /// The admin port cannot be had.
     #[error("cannot serve the admin port")]
     Admin(#[source] std::io::Error),
@@ -86,11 +83,14 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let in_folder = |source| Error::Folder { path: config.data.clone(), source };
     std::fs::create_dir_all(&config.data).map_err(in_folder)?;
     let disk = Disk::load(&config.data).map_err(in_folder)?;
+    let own = Credentials::kept_in(&config.identity, own)?;
+    let members = Members::open(config.data.clone(), config.scheduler.clone());
 
     let runtime = DockerRuntime::new(engine.clone(), identity.cluster.clone());
     // The lifecycle API is there at once: it says itself what the engine cannot do.
     let server = Server::bind(config.listen, &own)
         .await?
+        .deny(members.deny_list())
         .serve(ContainerServiceServer::new(Containers::new(engine.clone())))
         .serve(ImageServiceServer::new(Images::new(engine.clone())))
         .serve(VolumeServiceServer::new(Resources::new(engine.clone())))
@@ -99,7 +99,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(TransferServiceServer::new(Transfers::new(runtime.clone())));
     let address = server.address()?;
     tracing::info!(%address, node = identity.name, "agent ready");
-    let channel = connect_lazy(&config.scheduler, Role::Scheduler, "", &own)?;
+    let channel = dial(&members, &own);
+    let renewing = tokio::spawn(keep_renewed(own, channel.clone(), stop.clone()));
 
     let (connected, session) = watch::channel(Some("no session with the scheduler yet".to_owned()));
     let managing = manage(
@@ -109,6 +110,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         runtime,
         disk,
         channel,
+        members,
         address.port(),
         connected,
         session,
@@ -119,6 +121,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         ended = managing => ended,
     };
     stop.cancel();
+    let _ = renewing.await;
     ended
 }
 
@@ -130,6 +133,7 @@ async fn manage(
     runtime: DockerRuntime,
     disk: Disk,
     channel: tonic::transport::Channel,
+    members: Members,
     agent_port: u16,
     connected: watch::Sender<Option<String>>,
     session: watch::Receiver<Option<String>>,
@@ -158,6 +162,7 @@ async fn manage(
             instance: random_id(16),
         },
         channel,
+        members,
         engine,
         fleet: fleet.clone(),
         problem: problems.clone(),

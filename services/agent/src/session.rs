@@ -12,7 +12,7 @@ use gantry_api::node::v1::{
     self as node, Assignments, Heartbeat, Hello, ImageCopy, ImageReport, Lost, SessionRequest,
     SessionResponse, StatusReport, VolumeRemoved,
 };
-use gantry_boot::{Backoff, chain, now};
+use gantry_boot::{Backoff, Members, chain, now};
 use gantry_model::{BrokenPath, Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -59,6 +59,8 @@ pub struct Sessions<R> {
     pub own: Own,
     /// The way to the scheduler.
     pub channel: Channel,
+    /// What is known of the other members.
+    pub members: Members,
     /// The engine.
     pub engine: Engine,
     /// The node's replicas.
@@ -158,7 +160,9 @@ impl<R: Runtime> Sessions<R> {
         let lineage =
             response.lineage.ok_or_else(|| Status::invalid_argument("a message without lineage"))?;
         let lineage = wire::read_lineage(lineage)?;
-        match self.fleet.judge(&lineage).await {
+        let judged = self.fleet.judge(&lineage).await;
+        let believed = judged.is_ok();
+        match judged {
             Ok(()) => refused.send_if_modified(|reason| !std::mem::take(reason).is_empty()),
             Err(stale) => refused.send_if_modified(|reason| {
                 let words = format!("{stale}; nothing is changed on its word");
@@ -175,6 +179,12 @@ impl<R: Runtime> Sessions<R> {
             Some(FromScheduler::OpenRelay(ask)) => {
                 let (engine, copies) = (self.engine.clone(), self.fleet.copies().clone());
                 relay::open(self.channel.clone(), engine, copies, self.fleet.board().get(), ask);
+                Ok(())
+            }
+            Some(FromScheduler::Membership(membership)) => {
+                if believed && let Err(error) = self.members.learn(membership) {
+                    tracing::warn!(%error, "cannot keep what was said of the other members");
+                }
                 Ok(())
             }
             Some(FromScheduler::Ping(_)) | None => Ok(()),

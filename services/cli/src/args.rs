@@ -4,7 +4,7 @@ mod cluster;
 mod container;
 mod traffic;
 
-pub use cluster::{Context, Init, Leave, Node};
+pub use cluster::{Availability, Backup, Context, DockerHost, Init, Join, Leave, Node, Restore, Token};
 pub use container::{Container, Create, Ids, NodeArg};
 pub use traffic::{Routes, Top};
 
@@ -36,8 +36,16 @@ pub struct Args {
 pub enum Command {
     /// Start a cluster on this Docker host.
     Init(Init),
+    /// Make a join token for further hosts.
+    Token(Token),
+    /// Make a Docker host a node of a cluster.
+    Join(Join),
     /// Remove Gantry from this Docker host.
     Leave(Leave),
+    /// Write a copy of the cluster's state and CA to a file.
+    Backup(Backup),
+    /// Start a cluster's scheduler on another host, from a backup.
+    Restore(Restore),
     /// Deploy a Compose file and wait until it runs.
     Up(Up),
     /// Remove a stack.
@@ -74,7 +82,7 @@ pub enum Command {
     Events(Events),
     /// Say why a service is as it is.
     Why(Why),
-    /// Look at nodes.
+    /// Look at nodes, and say what they may do.
     #[command(subcommand)]
     Node(Node),
     /// Look at volumes.

@@ -4,8 +4,10 @@
 //! folder names bollard.
 
 mod host;
+mod images;
 mod layout;
+mod once;
 mod relief;
 
 pub use host::{Host, Standing};
-pub use layout::{Layout, Part};
+pub use layout::{Cluster, Layout, Part, advertised_in, mtu_in};

@@ -3,6 +3,7 @@
 use gantry_api::cluster::v1 as wire;
 use gantry_api::cluster::v1::cluster_service_client::ClusterServiceClient;
 use gantry_api::cluster::v1::event_service_client::EventServiceClient;
+use gantry_api::cluster::v1::membership_service_client::MembershipServiceClient;
 use gantry_api::cluster::v1::node_service_client::NodeServiceClient;
 use gantry_api::cluster::v1::replica_service_client::ReplicaServiceClient;
 use gantry_api::cluster::v1::resource_service_client::ResourceServiceClient;
@@ -77,6 +78,11 @@ impl Cluster {
     /// Nodes.
     pub fn nodes(&self) -> NodeServiceClient<Channel> {
         NodeServiceClient::new(self.channel.clone())
+    }
+
+    /// Join tokens.
+    pub fn membership(&self) -> MembershipServiceClient<Channel> {
+        MembershipServiceClient::new(self.channel.clone())
     }
 
     /// Volumes, networks and images.

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod backup;
 mod config;
 mod container;
 mod context;
@@ -7,14 +8,17 @@ mod down;
 mod events;
 mod exec;
 mod init;
+mod join;
 mod leave;
 mod lists;
 mod logs;
 mod node;
 mod ps;
+mod restore;
 mod routes;
 mod services;
 mod stats;
+mod token;
 mod top;
 mod up;
 mod version;
@@ -24,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Node};
 use crate::client::Cluster;
 use crate::failure::Result;
 
@@ -34,7 +38,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     let connect = || Cluster::connect(context.as_deref(), host.as_deref());
     match args.command {
         Command::Init(init) => init::run(init).await,
+        Command::Join(join) => join::run(join).await,
         Command::Leave(leave) => leave::run(leave).await,
+        Command::Restore(restore) => restore::run(restore).await,
+        Command::Backup(backup) => backup::run(&connect().await?, &backup).await,
+        Command::Token(token) => token::run(&connect().await?, token).await,
+        Command::Node(Node::Repoint { address, docker, cluster }) => {
+            node::repoint(&address, &docker, &cluster).await
+        }
         Command::Context(command) => context::run(command),
         Command::Config(file) => config::run(&file),
         Command::Version(format) => version::run(context.as_deref(), host.as_deref(), &format).await,

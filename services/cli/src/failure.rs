@@ -142,7 +142,7 @@ impl From<ConnectError> for Failure {
             ConnectError::Expired { .. } => {
                 Some("on the machine where the cluster was made, `gantry init` makes a new one")
             }
-            ConnectError::NotYet | ConnectError::Unusable(_) => None,
+            ConnectError::NotYet | ConnectError::Unusable(_) | ConnectError::OtherCluster { .. } => None,
         };
         let failure = match &error {
             ConnectError::Address { .. } => Self::bad_input(error.to_string()),

@@ -28,9 +28,9 @@ pub struct Config {
     /// Writes an access log here; - is standard output.
     #[arg(long, env = "GANTRY_ACCESS_LOG")]
     pub access_log: Option<PathBuf>,
-    /// The scheduler's address, HOST:PORT.
-    #[arg(long, env = "GANTRY_SCHEDULER", default_value = "127.0.0.1:7070")]
-    pub scheduler: String,
+    /// Where the scheduler is, HOST:PORT; may be given several times.
+    #[arg(long, env = "GANTRY_SCHEDULER", default_value = "127.0.0.1:7070", value_delimiter = ',')]
+    pub scheduler: Vec<String>,
     /// Where to serve gRPC.
     #[arg(long, env = "GANTRY_LISTEN", default_value = "0.0.0.0:7073")]
     pub listen: SocketAddr,

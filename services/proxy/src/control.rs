@@ -7,7 +7,7 @@ use std::time::Duration;
 use gantry_api::node::v1::routing_service_client::RoutingServiceClient;
 use gantry_api::node::v1::stream_tables_request::Message as ToScheduler;
 use gantry_api::node::v1::{ProxyHello, StillServing, StreamTablesRequest, Table as WireTable, TableAck};
-use gantry_boot::{Backoff, chain};
+use gantry_boot::{Backoff, Members, chain};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
@@ -43,6 +43,8 @@ pub struct Control {
     pub folder: PathBuf,
     /// The way to the scheduler.
     pub channel: Channel,
+    /// What is known of the other members.
+    pub members: Members,
     /// Where tables go.
     pub tables: watch::Sender<Arc<Table>>,
     /// What answers names.
@@ -168,6 +170,11 @@ impl Control {
                 }
                 why.take().is_some()
             });
+            if let Some(membership) = response.membership
+                && let Err(error) = self.members.learn(membership)
+            {
+                tracing::warn!(%error, "cannot keep what was said of the other members");
+            }
             let Some(table) = response.table else { continue };
             if table.cluster_id != self.cluster {
                 return Err(Status::failed_precondition(format!(

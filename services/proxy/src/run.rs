@@ -6,7 +6,6 @@ mod relay;
 
 use std::path::PathBuf;
 
-use gantry_boot::ConnectError;
 use gantry_identity::Role;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +15,7 @@ use crate::config::Config;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its certificate is not there.
-    #[error("cannot read this proxy's certificate; `gantry init` makes it")]
+    #[error("cannot read this proxy's certificate; `gantry init` and `gantry join` make it")]
     Identity(#[source] std::io::Error),
     /// Its certificate is not Gantry's.
     #[error("cannot use this proxy's certificate")]
@@ -35,9 +34,6 @@ pub enum Error {
     /// The gRPC server failed.
     #[error(transparent)]
     Server(#[from] gantry_boot::Error),
-    /// The scheduler's address or the certificate cannot be used.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
     /// The admin port cannot be had.
     #[error("cannot serve the admin port")]
     Admin(#[source] std::io::Error),

@@ -1,12 +1,14 @@
 //! The API for people: admits what may be asked, changes records, and shows how things stand.
 
 mod admit;
+mod backup;
 mod cluster;
 mod converged;
 mod events;
 mod exec;
 mod images;
 mod logs;
+mod nodes;
 mod replicas;
 mod routes;
 mod services;
@@ -17,6 +19,7 @@ mod volumes;
 
 pub use cluster::Clusters;
 pub use events::Events;
+pub use nodes::Nodes;
 pub use replicas::Replicas;
 pub use routes::Routes;
 pub use services::Services;

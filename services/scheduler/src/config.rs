@@ -37,4 +37,11 @@ pub struct Config {
     /// The port at which every node's proxy takes connections to service addresses.
     #[arg(long, env = "GANTRY_REDIRECT_PORT", default_value_t = 7075)]
     pub redirect_port: u16,
+    /// Where other hosts reach this scheduler, HOST:PORT; may be given several times. Without it the
+    /// cluster is for this machine only.
+    #[arg(long = "advertise", env = "GANTRY_ADVERTISE", value_delimiter = ',', value_name = "HOST:PORT")]
+    pub advertise: Vec<String>,
+    /// How long certificates of nodes are good, in seconds.
+    #[arg(long, env = "GANTRY_CERTIFICATE_SECONDS", default_value_t = 90 * 86_400, hide = true)]
+    pub certificate_seconds: u64,
 }

@@ -2,7 +2,7 @@
 //!
 //! One loop: people and agents change or report something ([`api`], [`session`]); [`decide`] turns the
 //! whole state into actions; [`apply`] stores them; agents and proxies hear of it. [`state`] is where
-//! it all meets; [`traffic`] remembers a minute of what the proxies count.
+//! it all meets; [`membership`] says who takes part; [`traffic`] remembers a minute of what the proxies count.
 
 #![allow(clippy::result_large_err)] // A gRPC status is the error of every handler here.
 
@@ -10,6 +10,7 @@ pub mod api;
 pub mod apply;
 pub mod config;
 pub mod decide;
+pub mod membership;
 pub mod metrics;
 pub mod open;
 pub mod session;

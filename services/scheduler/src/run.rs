@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use gantry_api::cluster::v1::cluster_service_server::ClusterServiceServer;
 use gantry_api::cluster::v1::event_service_server::EventServiceServer;
+use gantry_api::cluster::v1::join_service_server::JoinServiceServer;
+use gantry_api::cluster::v1::membership_service_server::MembershipServiceServer;
 use gantry_api::cluster::v1::node_service_server::NodeServiceServer;
 use gantry_api::cluster::v1::replica_service_server::ReplicaServiceServer;
 use gantry_api::cluster::v1::resource_service_server::ResourceServiceServer;
@@ -12,18 +14,20 @@ use gantry_api::cluster::v1::service_service_server::ServiceServiceServer;
 use gantry_api::cluster::v1::stack_service_server::StackServiceServer;
 use gantry_api::cluster::v1::traffic_service_server::TrafficServiceServer;
 use gantry_api::feed::v1::feed_service_server::FeedServiceServer;
+use gantry_api::node::v1::member_service_server::MemberServiceServer;
 use gantry_api::node::v1::relay_service_server::RelayServiceServer;
 use gantry_api::node::v1::routing_service_server::RoutingServiceServer;
 use gantry_api::node::v1::session_service_server::SessionServiceServer;
 use gantry_boot::admin::Readiness;
-use gantry_boot::{Server, admin, now, random_id};
+use gantry_boot::{Credentials, DenyList, Server, admin, now, random_id};
 use gantry_feed::Feed;
 use gantry_identity::Bundle;
 use gantry_store::Redb;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Clusters, Events, Replicas, Routes, Services, Stacks, TrafficRates};
+use crate::api::{Clusters, Events, Nodes, Replicas, Routes, Services, Stacks, TrafficRates};
 use crate::config::Config;
+use crate::membership::{Joining, LARGEST, Members, Office, Tokens, keep_denied, keep_own_renewed};
 use crate::open::{Founding, OpenError, open};
 use crate::session::{Agents, Hearing, Relays, Routing};
 use crate::traffic::Traffic;
@@ -70,6 +74,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     tokio::fs::create_dir_all(&config.data)
         .await
         .map_err(|source| Error::Folder { path: config.data.clone(), source })?;
+    let own = Credentials::kept_in(&config.identity, own)?;
+    let office = Office::open(
+        identity.cluster.clone(),
+        &config.data.join("ca"),
+        config.advertise,
+        config.listen.port(),
+        config.redirect_port,
+        Duration::from_secs(config.certificate_seconds),
+    );
     let store = Redb::open(config.data.join("state.redb"))?;
     let founding = Founding {
         id: identity.cluster,
@@ -83,11 +96,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let traffic = Traffic::default();
     let hearing = Hearing::default();
 
+    let denied = DenyList::default();
+    let joining = JoinServiceServer::new(Joining::new(state.clone(), office.clone()));
     let server = Server::bind(config.listen, &own)
         .await?
-        .serve(ClusterServiceServer::new(Clusters::new(state.clone())))
-        .serve(NodeServiceServer::new(Clusters::new(state.clone())))
-        .serve(ResourceServiceServer::new(Clusters::new(state.clone())))
+        .deny(denied.clone())
+        .open_to_strangers()
+        .serve(joining.max_decoding_message_size(LARGEST))
+        .serve(MembershipServiceServer::new(Tokens::new(state.clone(), office.clone())))
+        .serve(MemberServiceServer::new(Members::new(state.clone(), office.clone())))
+        .serve(ClusterServiceServer::new(Clusters::new(state.clone(), office.clone())))
+        .serve(NodeServiceServer::new(Nodes::new(state.clone(), office.clone())))
+        .serve(ResourceServiceServer::new(Clusters::new(state.clone(), office.clone())))
         .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone())))
         .serve(ServiceServiceServer::new(Services::new(state.clone())))
         .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
@@ -98,17 +118,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(SessionServiceServer::new(Agents::new(
             state.clone(),
             relays.clone(),
-            config.redirect_port,
+            office.clone(),
             hearing.clone(),
         )))
         .serve(RelayServiceServer::new(relays))
-        .serve(RoutingServiceServer::new(Routing::new(state.clone(), traffic, hearing.clone())));
+        .serve(RoutingServiceServer::new(Routing::new(
+            state.clone(),
+            traffic,
+            office.clone(),
+            hearing.clone(),
+        )));
     tracing::info!(address = %server.address()?, revision = state.snapshot().revision, "scheduler ready");
 
     let readiness = Readiness::waiting_for("nothing");
     readiness.set(Ok(()));
     let deciding = tokio::spawn(apply::run(state.clone(), stop.clone()));
     let judging = tokio::spawn(hearing.run(state.clone(), stop.clone()));
+    let denying = tokio::spawn(keep_denied(state.clone(), denied, stop.clone()));
+    let renewing = tokio::spawn(keep_own_renewed(own, office, stop.clone()));
     let serving_admin = admin::serve(config.admin, metrics::registry(state), readiness, stop.clone());
     let ended = tokio::select! {
         ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
@@ -120,6 +147,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     };
     stop.cancel();
     // A decision that is being stored is stored.
-    let _ = tokio::join!(deciding, judging);
+    let _ = tokio::join!(deciding, judging, denying, renewing);
     ended
 }

@@ -9,7 +9,26 @@ mod routing;
 mod sources;
 mod traffic;
 
+use gantry_api::node::v1::Membership;
+use gantry_model::{Snapshot, wire};
+
+use crate::membership::Office;
+
 pub use agents::Agents;
 pub use hearing::Hearing;
 pub use relays::{Relay, Relays};
 pub use routing::Routing;
+
+/// What a member has to be told of the others, if it is not what it was `told` last.
+fn news_of_members(
+    office: &Office,
+    snapshot: &Snapshot,
+    told: &mut Option<Membership>,
+) -> Option<Membership> {
+    let now = wire::write_membership(snapshot, office.places(snapshot));
+    if told.as_ref() == Some(&now) {
+        return None;
+    }
+    *told = Some(now.clone());
+    Some(now)
+}

@@ -74,6 +74,11 @@ impl State {
         Ok(answer)
     }
 
+    /// Everything that is stored, at one moment.
+    pub async fn export(&self) -> Result<Contents, Error> {
+        self.inner.store.load().await
+    }
+
     /// Takes note of what was seen. `note` says whether anything is new.
     pub fn observe(&self, note: impl FnOnce(&mut Snapshot) -> bool) {
         self.inner.snapshot.send_if_modified(|snapshot| {

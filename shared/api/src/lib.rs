@@ -43,6 +43,24 @@ pub mod cluster {
             }
         }
 
+        impl std::fmt::Debug for JoinRequest {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "JoinRequest({})", self.name)
+            }
+        }
+
+        impl std::fmt::Debug for CreateTokenResponse {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "CreateTokenResponse({:?})", self.expires_at)
+            }
+        }
+
+        impl std::fmt::Debug for BackupResponse {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "BackupResponse({} bytes)", self.chunk.len())
+            }
+        }
+
         impl std::fmt::Debug for RouteCertificate {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "RouteCertificate({})", self.name)

@@ -2,33 +2,38 @@
 
 use std::task::{Context, Poll};
 
-use gantry_identity::{Identity, Role, may_call, roles_for};
+use gantry_identity::{Identity, Role, is_open, may_call, roles_for};
 use gantry_model::ClusterId;
 use tonic::body::Body;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Request, Status};
 use tower::{Layer, Service};
 
+use crate::deny::DenyList;
+
 /// A layer that answers callers who may not, and tells handlers who called.
 #[derive(Debug, Clone)]
 pub struct Access {
     cluster: ClusterId,
+    deny: DenyList,
 }
 
 impl Access {
-    /// Lets members of `cluster` in, each as far as its role goes.
-    pub fn new(cluster: ClusterId) -> Self {
-        Self { cluster }
+    /// Lets members of `cluster` in, each as far as its role goes, but those on the list.
+    pub fn new(cluster: ClusterId, deny: DenyList) -> Self {
+        Self { cluster, deny }
     }
 
-    fn admit(&self, extensions: &http::Extensions, path: &str) -> Result<Identity, Status> {
-        let certificates = extensions
-            .get::<TlsConnectInfo<TcpConnectInfo>>()
-            .and_then(TlsConnectInfo::peer_certs)
-            .ok_or_else(|| Status::unauthenticated("this port needs a client certificate of the cluster"))?;
-        let leaf = certificates
-            .first()
-            .ok_or_else(|| Status::unauthenticated("this port needs a client certificate of the cluster"))?;
+    /// Who calls; `None` is somebody without a certificate, who may call this.
+    fn admit(&self, extensions: &http::Extensions, path: &str) -> Result<Option<Identity>, Status> {
+        let certificates =
+            extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+        let Some(leaf) = certificates.as_ref().and_then(|certificates| certificates.first()) else {
+            return match is_open(path) {
+                true => Ok(None),
+                false => Err(Status::unauthenticated("this call needs a client certificate of the cluster")),
+            };
+        };
         let identity =
             Identity::of_certificate(leaf).map_err(|error| Status::unauthenticated(error.to_string()))?;
         if identity.cluster != self.cluster {
@@ -37,14 +42,23 @@ impl Access {
                 self.cluster, identity.cluster
             )));
         }
+        if self.deny.contains(&identity.holder()) {
+            return Err(Status::unauthenticated(format!(
+                "the certificate of {} {} was revoked: it is no member of this cluster any more",
+                identity.role, identity.name
+            )));
+        }
         if !may_call(identity.role, path) {
             return Err(Status::permission_denied(refusal(identity.role, path)));
         }
-        Ok(identity)
+        Ok(Some(identity))
     }
 }
 
 fn refusal(role: Role, path: &str) -> String {
+    if is_open(path) {
+        return format!("{path} is for those who are no members yet: call it without a certificate");
+    }
     let roles = roles_for(path);
     if roles.is_empty() {
         return format!("there is no {path} here");
@@ -88,7 +102,9 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         match self.access.admit(request.extensions(), request.uri().path()) {
             Ok(identity) => {
-                request.extensions_mut().insert(identity);
+                if let Some(identity) = identity {
+                    request.extensions_mut().insert(identity);
+                }
                 Answer::Inner(Box::pin(self.inner.call(request)))
             }
             Err(status) => Answer::Refused(Some(status)),

@@ -39,6 +39,18 @@ pub enum ConnectError {
         /// Why.
         problem: String,
     },
+    /// Somebody answers, but it is not the cluster that a join token is for.
+    #[error(
+        "the scheduler at {address} is not of the cluster that this token is for: its CA is {theirs}, the token names {ours}"
+    )]
+    OtherCluster {
+        /// Where.
+        address: String,
+        /// The fingerprint of its CA.
+        theirs: String,
+        /// The fingerprint in the token.
+        ours: String,
+    },
     /// The certificate's time is over.
     #[error("this certificate expired {ago} ago: ask an admin of the cluster for a new one")]
     Expired {
@@ -82,6 +94,15 @@ pub fn connect_lazy(address: &str, role: Role, name: &str, own: &Bundle) -> Resu
     Ok(endpoint(address, role, name, own)?.connect_lazy())
 }
 
+/// How a connection is kept, whoever it leads to.
+pub(crate) fn kept(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true)
+}
+
 fn endpoint(address: &str, role: Role, name: &str, own: &Bundle) -> Result<Endpoint, ConnectError> {
     let tls = ClientTlsConfig::new()
         .domain_name(server_name(role, name))
@@ -91,18 +112,11 @@ fn endpoint(address: &str, role: Role, name: &str, own: &Bundle) -> Result<Endpo
         .map_err(|_| ConnectError::Address { address: address.to_owned() })?
         .tls_config(tls)
         .map_err(|error| ConnectError::Unusable(chain(&error)))
-        .map(|endpoint| {
-            endpoint
-                .connect_timeout(Duration::from_secs(5))
-                .tcp_nodelay(true)
-                .http2_keep_alive_interval(Duration::from_secs(5))
-                .keep_alive_timeout(Duration::from_secs(5))
-                .keep_alive_while_idle(true)
-        })
+        .map(|endpoint| kept(endpoint).connect_timeout(Duration::from_secs(5)))
 }
 
 /// What is wrong with one's own certificate is said before anybody is dialled.
-fn check(own: &Bundle) -> Result<(), ConnectError> {
+pub(crate) fn check(own: &Bundle) -> Result<(), ConnectError> {
     let validity = own.validity().map_err(|error| ConnectError::Unusable(error.to_string()))?;
     let now = SystemTime::now();
     if let Ok(over) = now.duration_since(validity.until) {
@@ -116,7 +130,7 @@ fn check(own: &Bundle) -> Result<(), ConnectError> {
     Ok(())
 }
 
-fn describe(error: &tonic::transport::Error, address: &str, role: Role) -> ConnectError {
+pub(crate) fn describe(error: &dyn std::error::Error, address: &str, role: Role) -> ConnectError {
     let problem = chain(error).trim_start_matches("transport error: ").to_owned();
     let what = what(role);
     let address = address.to_owned();

@@ -9,7 +9,14 @@ mod alert;
 mod backoff;
 mod client;
 mod clock;
+mod connection;
+mod credentials;
+mod deny;
+mod dial;
+mod members;
+mod pinned;
 mod problem;
+mod renew;
 mod server;
 
 /// The admin port.
@@ -23,7 +30,13 @@ pub use access::{Access, caller};
 pub use backoff::Backoff;
 pub use client::{ConnectError, connect, connect_lazy};
 pub use clock::{now, random_id};
+pub use credentials::Credentials;
+pub use deny::DenyList;
+pub use dial::dial;
+pub use members::Members;
+pub use pinned::connect_pinned;
 pub use problem::chain;
+pub use renew::keep_renewed;
 pub use server::{Error, Server};
 
 /// Gantry's version.

@@ -2,21 +2,29 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gantry_identity::{BadCertificate, Bundle};
+use gantry_identity::BadCertificate;
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::Service;
 
 use crate::access::Access;
+use crate::connection;
+use crate::credentials::{Credentials, roots};
+use crate::deny::DenyList;
 
 /// A server that could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +40,10 @@ pub enum Error {
     /// The certificate does not say who we are.
     #[error("cannot use this service's own certificate")]
     Certificate(#[from] BadCertificate),
-    /// TLS or the server itself failed.
+    /// The certificates do not fit together.
+    #[error("cannot set TLS up: {0}")]
+    Tls(String),
+    /// The server itself failed.
     #[error("the gRPC server failed")]
     Transport(#[from] tonic::transport::Error),
     /// The descriptors are broken, which is a mistake in the build.
@@ -46,13 +57,17 @@ pub struct Server {
     routes: RoutesBuilder,
     names: Vec<&'static str>,
     health: HealthReporter,
-    tls: ServerTlsConfig,
-    access: Access,
+    credentials: Credentials,
+    deny: DenyList,
+    strangers: bool,
 }
+
+/// Connections that wait to be served.
+const BACKLOG: usize = 64;
 
 impl Server {
     /// Listens on `address` with the service's own certificate. Port 0 takes any free one.
-    pub async fn bind(address: SocketAddr, own: &Bundle) -> Result<Self, Error> {
+    pub async fn bind(address: SocketAddr, own: &Credentials) -> Result<Self, Error> {
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -63,12 +78,37 @@ impl Server {
             routes,
             names: Vec::new(),
             health,
-            tls: ServerTlsConfig::new()
-                .identity(Identity::from_pem(&own.certificate, &own.key))
-                .client_ca_root(Certificate::from_pem(&own.ca))
-                .timeout(Duration::from_secs(5)),
-            access: Access::new(own.identity()?.cluster),
+            credentials: own.clone(),
+            deny: DenyList::default(),
+            strangers: false,
         })
+    }
+
+    /// Refuses those on the list, and cuts their connections.
+    #[must_use]
+    pub fn deny(self, list: DenyList) -> Self {
+        Self { deny: list, ..self }
+    }
+
+    /// Lets those connect who have no certificate yet. They may call what is open, and nothing else.
+    #[must_use]
+    pub fn open_to_strangers(self) -> Self {
+        Self { strangers: true, ..self }
+    }
+
+    fn tls(&self) -> Result<TlsAcceptor, Error> {
+        let wrong = |error: &dyn std::error::Error| Error::Tls(error.to_string());
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots(&self.credentials.bundle().ca)?));
+        let verifier = if self.strangers { verifier.allow_unauthenticated() } else { verifier };
+        let verifier = verifier.build().map_err(|error| wrong(&error))?;
+        let mut config = ServerConfig::builder()
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(self.credentials.clone()));
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        // A session that is resumed is not verified again: its certificate may have expired meanwhile.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
     /// Where it listens.
@@ -108,20 +148,32 @@ impl Server {
             self.health.set_service_status(*name, ServingStatus::Serving).await;
         }
 
+        let access = Access::new(self.credentials.bundle().identity()?.cluster, self.deny.clone());
+        let (accepted, connections) = mpsc::channel(BACKLOG);
+        let tls = self.tls()?;
+        let mut accepting = JoinSet::new();
+        accepting.spawn(connection::accept(self.listener, tls, self.deny, accepted));
+        let stopping = stop.clone();
+        accepting.spawn(async move { stopping.cancelled().await });
+
         let mut server = tonic::transport::Server::builder()
-            .tls_config(self.tls)?
-            .layer(self.access)
+            .layer(access)
             .max_concurrent_streams(1024)
             .http2_max_header_list_size(16 * 1024)
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            .tcp_nodelay(true);
-        let serving = server.add_routes(self.routes.routes()).serve_with_incoming_shutdown(
-            TcpListenerStream::new(self.listener),
-            stop.clone().cancelled_owned(),
-        );
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)));
+        let serving = server
+            .add_routes(self.routes.routes())
+            .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.clone().cancelled_owned());
+        // The port is free as soon as the server is told to end, whatever its last calls take.
+        let closing = async {
+            accepting.join_next().await;
+            accepting.abort_all();
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             ended = serving => Ok(ended?),
+            () = closing => Ok(()),
             () = async { stop.cancelled().await; tokio::time::sleep(grace).await } => Ok(()),
         }
     }

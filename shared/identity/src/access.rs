@@ -17,6 +17,9 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("grpc.reflection.v1alpha.ServerReflection", "*", EVERYBODY),
     // The scheduler, for people.
     ("gantry.cluster.v1.ClusterService", "GetCluster", READ),
+    ("gantry.cluster.v1.ClusterService", "Backup", &[Admin]),
+    ("gantry.cluster.v1.MembershipService", "CreateToken", &[Admin]),
+    ("gantry.cluster.v1.MembershipService", "ListTokens", &[Admin]),
     ("gantry.cluster.v1.StackService", "PlanStack", CHANGE),
     ("gantry.cluster.v1.StackService", "ApplyStack", CHANGE),
     ("gantry.cluster.v1.StackService", "RemoveStack", CHANGE),
@@ -37,6 +40,9 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.cluster.v1.ReplicaService", "Exec", REACH_IN),
     ("gantry.cluster.v1.NodeService", "ListNodes", READ),
     ("gantry.cluster.v1.NodeService", "GetNode", READ),
+    ("gantry.cluster.v1.NodeService", "WatchNode", READ),
+    ("gantry.cluster.v1.NodeService", "UpdateNode", CHANGE),
+    ("gantry.cluster.v1.NodeService", "RemoveNode", &[Admin]),
     ("gantry.cluster.v1.ResourceService", "ListVolumes", READ),
     ("gantry.cluster.v1.ResourceService", "InspectVolume", READ),
     // A driver's options can name any folder of the host.
@@ -55,6 +61,9 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.node.v1.RelayService", "Relay", &[Node]),
     ("gantry.node.v1.TransferService", "FetchImage", &[Node]),
     ("gantry.node.v1.TransferService", "FetchVolume", &[Node]),
+    ("gantry.node.v1.MemberService", "Renew", &[Node, Proxy]),
+    ("gantry.node.v1.MemberService", "GetSelf", &[Node]),
+    ("gantry.node.v1.MemberService", "Leave", &[Node]),
     ("gantry.node.v1.RoutingService", "StreamTables", &[Proxy]),
     ("gantry.node.v1.RoutingService", "ReportTraffic", &[Proxy]),
     ("gantry.feed.v1.FeedService", "Watch", &[Admin, Operator, Viewer, Watchdog]),
@@ -102,10 +111,22 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.agent.v1.NetworkService", "RemoveNetwork", CHANGE),
 ];
 
+/// What is called without a certificate, and what is shown there instead. Nothing else is.
+const OPEN: &[(&str, &str)] = &[("gantry.cluster.v1.JoinService", "Join")];
+
+fn split(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix('/')?.split_once('/')
+}
+
+/// Whether `path`, which is `/package.Service/Method`, is called by those who have no certificate yet.
+pub fn is_open(path: &str) -> bool {
+    split(path).is_some_and(|called| OPEN.contains(&called))
+}
+
 /// The roles that may call `path`, which is `/package.Service/Method`. Nobody may call what the
 /// table does not name.
 pub fn roles_for(path: &str) -> &'static [Role] {
-    let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else {
+    let Some((service, method)) = split(path) else {
         return &[];
     };
     TABLE
@@ -145,8 +166,10 @@ mod tests {
     fn every_rpc_is_in_the_table_and_the_table_names_only_rpcs() {
         let named: BTreeSet<_> = TABLE
             .iter()
-            .filter(|(service, ..)| service.starts_with("gantry."))
-            .map(|(service, method, _)| ((*service).to_owned(), (*method).to_owned()))
+            .map(|(service, method, _)| (service, method))
+            .chain(OPEN.iter().map(|(service, method)| (service, method)))
+            .filter(|(service, _)| service.starts_with("gantry."))
+            .map(|(service, method)| ((*service).to_owned(), (*method).to_owned()))
             .collect();
         assert_eq!(named, every_rpc());
         assert!(every_rpc().len() > 60);
@@ -168,15 +191,26 @@ mod tests {
             let path = format!("/{service}/{method}");
             assert_eq!(
                 may_call(Node, &path),
-                ["SessionService", "RelayService", "TransferService"]
+                ["SessionService", "RelayService", "TransferService", "MemberService"]
                     .iter()
                     .any(|name| service.ends_with(name)),
                 "{path}"
             );
-            assert_eq!(may_call(Proxy, &path), service.ends_with("RoutingService"), "{path}");
+            let of_proxies = service.ends_with("RoutingService") || path.ends_with("MemberService/Renew");
+            assert_eq!(may_call(Proxy, &path), of_proxies, "{path}");
             assert_eq!(may_call(Watchdog, &path), service.ends_with("FeedService"), "{path}");
             assert!(!may_call(Scheduler, &path), "{path}");
         }
+    }
+
+    #[test]
+    fn without_a_certificate_one_may_join_and_nothing_else() {
+        let open: Vec<_> = every_rpc()
+            .into_iter()
+            .filter(|(service, name)| is_open(&format!("/{service}/{name}")))
+            .collect();
+        assert_eq!(open, [("gantry.cluster.v1.JoinService".to_owned(), "Join".to_owned())]);
+        assert!(roles_for("/gantry.cluster.v1.JoinService/Join").is_empty());
     }
 
     #[test]

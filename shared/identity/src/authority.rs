@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use gantry_model::ClusterId;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use time::OffsetDateTime;
 
@@ -46,7 +46,7 @@ pub struct Grant {
 }
 
 /// Clocks of cluster members may differ by this much.
-const CLOCK_SKEW: Duration = Duration::from_mins(5);
+pub(crate) const CLOCK_SKEW: Duration = Duration::from_mins(5);
 const TEN_YEARS: Duration = Duration::from_hours(87600);
 
 impl Authority {
@@ -85,6 +85,22 @@ impl Authority {
     /// Makes a key and a certificate for it.
     pub fn issue(&self, grant: &Grant) -> Result<Bundle, Error> {
         let key = KeyPair::generate().map_err(failed("make a key"))?;
+        let params = Self::params(grant)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed("sign a certificate"))?;
+        Ok(Bundle { ca: self.certificate.clone(), certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+
+    /// Makes a certificate for the key of a signing request, as PEM. What else the request asks for
+    /// does not count: whom a certificate names is for the grant to say.
+    pub fn sign(&self, request: &str, grant: &Grant) -> Result<String, Error> {
+        let mut request =
+            CertificateSigningRequestParams::from_pem(request).map_err(failed("read a signing request"))?;
+        request.params = Self::params(grant)?;
+        let certificate = request.signed_by(&self.issuer).map_err(failed("sign a certificate"))?;
+        Ok(certificate.pem())
+    }
+
+    fn params(grant: &Grant) -> Result<CertificateParams, Error> {
         let identity = &grant.identity;
         let mut params =
             CertificateParams::new(grant.hosts.clone()).map_err(failed("name a host in a certificate"))?;
@@ -102,8 +118,27 @@ impl Authority {
                 .subject_alt_names
                 .push(SanType::DnsName(text(server_name(identity.role, &identity.name))?));
         }
-        let certificate = params.signed_by(&key, &self.issuer).map_err(failed("sign a certificate"))?;
-        Ok(Bundle { ca: self.certificate.clone(), certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(params)
+    }
+}
+
+/// A key of one's own, and the request to have a certificate made for it.
+pub struct Request {
+    /// The key as PEM. It stays where it was made.
+    pub key: String,
+    /// The signing request as PEM.
+    pub request: String,
+}
+
+impl Request {
+    /// Makes a key and its signing request.
+    pub fn create() -> Result<Self, Error> {
+        let key = KeyPair::generate().map_err(failed("make a key"))?;
+        let request = CertificateParams::default()
+            .serialize_request(&key)
+            .and_then(|request| request.pem())
+            .map_err(failed("make a signing request"))?;
+        Ok(Self { key: key.serialize_pem(), request })
     }
 }
 

@@ -34,6 +34,15 @@ impl Identity {
         format!("gantry://{}/{}/{}", self.cluster, self.role, self.name)
     }
 
+    /// Under what the holder's certificates are revoked: `ROLE/NAME`. A node's agent and proxy are one
+    /// holder.
+    pub fn holder(&self) -> String {
+        match self.role {
+            Role::Node | Role::Proxy => format!("{}/{}", Role::Node, self.name),
+            role => format!("{role}/{}", self.name),
+        }
+    }
+
     /// Reads the name out of a certificate that TLS has verified already.
     pub fn of_certificate(der: &[u8]) -> Result<Self, BadCertificate> {
         let (_, certificate) =

@@ -5,10 +5,13 @@
 //! what somebody saw and nobody stores. A [`Snapshot`] holds all three at one moment; decisions are
 //! pure functions of it. There is no clock, no random source and no IO in this crate.
 
+mod backup;
 mod container;
+mod facts;
 mod health;
 mod ids;
 mod lineage;
+mod membership;
 mod node;
 mod placement;
 mod record;
@@ -23,13 +26,16 @@ mod volume_move;
 /// Conversions between these types and the messages of `proto/`.
 pub mod wire;
 
+pub use backup::{Backup, BadBackup};
 pub use container::{
     AppProtocol, Container, Device, Healthcheck, LogConfig, Mount, MountSource, NetworkMode, Port, Protocol,
     PublishMode, Resources, RestartPolicy, Ulimit,
 };
+pub use facts::{Ambiguous, HostFacts, Interface, RouteFact};
 pub use health::Health;
 pub use ids::{BadName, ClusterId, NodeId, ReplicaId, ServiceId, StackName};
 pub use lineage::{Lineage, Stale, Term};
+pub use membership::{Denied, JoinToken, TokenOver};
 pub use node::{Availability, Host, Node, NodeRole, Proxy};
 pub use placement::{ATTRIBUTES, Attribute, BadPlacement, Constraint, Mode, Placement, architecture};
 pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Secret, Severity, Volume};

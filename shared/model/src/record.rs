@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClusterId, NodeId, ReplicaId, ServiceId, StackName};
 use crate::lineage::Term;
+use crate::membership::{Denied, JoinToken};
 use crate::node::{Node, Proxy};
 use crate::service::{Replica, Revision, Service};
 use crate::stack::Stack;
@@ -180,6 +181,8 @@ pub enum Record {
     Network(Arc<Network>),
     Volume(Arc<Volume>),
     Event(Arc<Event>),
+    Token(Arc<JoinToken>),
+    Denied(Arc<Denied>),
 }
 
 /// Under what a thing is stored.
@@ -196,6 +199,8 @@ pub enum Key {
     Network(StackName, String),
     Volume(StackName, String),
     Event(u64),
+    Token(String),
+    Denied(String),
 }
 
 /// A stored key or value that this version cannot read.
@@ -220,6 +225,8 @@ impl Key {
             Self::Network(stack, key) => format!("networks/{stack}/{key}"),
             Self::Volume(stack, key) => format!("volumes/{stack}/{key}"),
             Self::Event(sequence) => format!("events/{sequence:020}"),
+            Self::Token(id) => format!("tokens/{id}"),
+            Self::Denied(holder) => format!("denied/{holder}"),
         }
     }
 }
@@ -238,6 +245,8 @@ impl Record {
             Self::Network(network) => Key::Network(network.stack.clone(), network.key.clone()),
             Self::Volume(volume) => Key::Volume(volume.stack.clone(), volume.key.clone()),
             Self::Event(event) => Key::Event(event.sequence),
+            Self::Token(token) => Key::Token(token.id.clone()),
+            Self::Denied(denied) => Key::Denied(denied.holder.clone()),
         }
     }
 
@@ -254,6 +263,8 @@ impl Record {
             Self::Network(record) => serde_json::to_vec(record),
             Self::Volume(record) => serde_json::to_vec(record),
             Self::Event(record) => serde_json::to_vec(record),
+            Self::Token(record) => serde_json::to_vec(record),
+            Self::Denied(record) => serde_json::to_vec(record),
         };
         // Maps have text keys and every field is a plain value: this cannot fail.
         encoded.unwrap_or_default()
@@ -275,6 +286,8 @@ impl Record {
             "networks" => read(value).map(Self::Network),
             "volumes" => read(value).map(Self::Volume),
             "events" => read(value).map(Self::Event),
+            "tokens" => read(value).map(Self::Token),
+            "denied" => read(value).map(Self::Denied),
             _ => {
                 return Err(Unreadable {
                     path: path.to_owned(),

@@ -7,6 +7,7 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 use crate::ids::{NodeId, ReplicaId, ServiceId, StackName};
 use crate::lineage::Lineage;
+use crate::membership::{Denied, JoinToken};
 use crate::node::{Node, Proxy};
 use crate::record::{Cluster, Event, Key, Network, Record, Volume};
 use crate::service::{Goal, Replica, Revision, Service};
@@ -50,6 +51,10 @@ pub struct Snapshot {
     pub volumes: Map<(StackName, String), Arc<Volume>>,
     /// The newest events by number.
     pub events: Map<u64, Arc<Event>>,
+    /// Join tokens by id.
+    pub tokens: Map<String, Arc<JoinToken>>,
+    /// Whose certificates are refused, by holder.
+    pub denied: Map<String, Arc<Denied>>,
     /// What agents see of replicas.
     pub statuses: Map<ReplicaId, Arc<ReplicaStatus>>,
     /// What is known of agents.
@@ -100,6 +105,8 @@ impl Snapshot {
             networks: Map::new_sync(),
             volumes: Map::new_sync(),
             events: Map::new_sync(),
+            tokens: Map::new_sync(),
+            denied: Map::new_sync(),
             statuses: Map::new_sync(),
             node_statuses: Map::new_sync(),
             acks: Map::new_sync(),
@@ -143,6 +150,8 @@ impl Snapshot {
                 self.volumes.insert_mut((volume.stack.clone(), volume.key.clone()), volume.clone());
             }
             Record::Event(event) => self.events.insert_mut(event.sequence, event.clone()),
+            Record::Token(token) => self.tokens.insert_mut(token.id.clone(), token.clone()),
+            Record::Denied(denied) => self.denied.insert_mut(denied.holder.clone(), denied.clone()),
         }
     }
 
@@ -170,6 +179,8 @@ impl Snapshot {
             Key::Network(stack, key) => drop(self.networks.remove_mut(&(stack.clone(), key.clone()))),
             Key::Volume(stack, key) => drop(self.volumes.remove_mut(&(stack.clone(), key.clone()))),
             Key::Event(sequence) => drop(self.events.remove_mut(sequence)),
+            Key::Token(id) => drop(self.tokens.remove_mut(id)),
+            Key::Denied(holder) => drop(self.denied.remove_mut(holder)),
         }
     }
 

@@ -4,6 +4,7 @@
 //! message: `write_*`, which cannot fail.
 
 mod container;
+mod membership;
 mod parts;
 mod ports;
 mod route;
@@ -12,6 +13,7 @@ mod status;
 mod view;
 
 pub use container::{read_container, write_container};
+pub use membership::{read_availability, write_availability, write_membership, write_token};
 pub use parts::{read_time, write_duration, write_time};
 pub use ports::{read_ports, write_ports};
 pub use spec::{read_stack, write_service_spec, write_stack};

@@ -121,6 +121,7 @@ impl Cluster {
     async fn serve<S: TransferService>(&self, node: &str, service: S) -> WirePeer {
         self.dial(node);
         let own = gantry_identity::Bundle::load(&self.folder.path().join(node)).unwrap();
+        let own = gantry_boot::Credentials::of(own).unwrap();
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let server = Server::bind(any, &own).await.unwrap().serve(TransferServiceServer::new(service));
         let port = server.address().unwrap().port();

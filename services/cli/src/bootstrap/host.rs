@@ -21,7 +21,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use super::layout::{Layout, Part, container_name};
 use crate::failure::{Failure, Result};
 
-const DATA: &str = "/var/lib/gantry";
+pub(super) const DATA: &str = "/var/lib/gantry";
 const SOCKET: &str = "/var/run/docker.sock";
 const PART: &str = "gantry.part";
 const CLUSTER_NAME: &str = "gantry.cluster-name";
@@ -31,6 +31,8 @@ const SETTINGS: &str = "gantry.settings";
 /// A Docker Engine.
 pub struct Host {
     pub(super) docker: Docker,
+    /// Where it is, if that was said; else it is this machine's.
+    named: Option<String>,
 }
 
 /// How a part's container stands.
@@ -65,27 +67,50 @@ pub(super) fn is_missing(error: &Bollard) -> bool {
 }
 
 impl Host {
-    /// The engine that `DOCKER_HOST` names, else this machine's.
-    pub async fn connect() -> Result<Self> {
-        let docker = Docker::connect_with_defaults().map_err(|error| unreachable_engine(&error))?;
+    /// The engine that is named, else the one that `DOCKER_HOST` names, else this machine's.
+    pub async fn connect(named: Option<&str>) -> Result<Self> {
+        let set = || std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+        let named = named.map(str::to_owned).or_else(set);
+        let known = ["unix://", "ssh://", "tcp://", "http://"];
+        if let Some(host) = &named
+            && !known.iter().any(|scheme| host.starts_with(scheme))
+        {
+            return Err(Failure::bad_input(format!(
+                "{host:?} is no Docker Engine: give unix://PATH, ssh://USER@HOST or tcp://HOST:PORT"
+            )));
+        }
+        let docker = match &named {
+            Some(host) => Docker::connect_with_host(host),
+            None => Docker::connect_with_local_defaults(),
+        };
+        let docker = docker.map_err(|error| unreachable_engine(&error))?;
         docker.ping().await.map_err(|error| unreachable_engine(&error))?;
-        Ok(Self { docker })
+        Ok(Self { docker, named })
     }
 
-    /// All images must be there.
-    pub async fn require_images(&self) -> Result<()> {
-        for part in Part::ALL {
-            let image = Layout::image(part);
-            match self.docker.inspect_image(&image).await {
-                Ok(_) => {}
-                Err(error) if is_missing(&error) => {
-                    return Err(Failure::error(format!("the image {image} is not on this host"))
-                        .hint("`make images` in Gantry's repository builds it"));
-                }
-                Err(error) => return Err(failed("cannot look for images")(error)),
-            }
+    /// Whether its files are this machine's.
+    pub fn is_local(&self) -> bool {
+        self.named.as_ref().is_none_or(|host| host.starts_with("unix://"))
+    }
+
+    /// Whether it is the one that is used when none is named.
+    pub fn is_default(&self) -> bool {
+        self.named.is_none()
+    }
+
+    /// Where the engine's socket lies on its host: where it was said to be, else where it always is.
+    fn socket(&self) -> String {
+        let named = self.named.as_ref().and_then(|host| host.strip_prefix("unix://"));
+        named.unwrap_or(SOCKET).to_owned()
+    }
+
+    /// What a part's container is told by its environment; `None` if there is no container.
+    pub async fn environment(&self, cluster: &str, part: Part) -> Result<Option<Vec<String>>> {
+        match self.docker.inspect_container(&container_name(cluster, part), None).await {
+            Ok(found) => Ok(Some(found.config.and_then(|config| config.env).unwrap_or_default())),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(failed("cannot look at a container")(error)),
         }
-        Ok(())
     }
 
     /// How a part's container stands.
@@ -130,7 +155,7 @@ impl Host {
         if part == Part::Agent {
             mounts.push(Mount {
                 target: Some(SOCKET.to_owned()),
-                source: Some(socket_on_host()),
+                source: Some(self.socket()),
                 typ: Some(MountType::BIND),
                 ..Mount::default()
             });
@@ -207,6 +232,11 @@ impl Host {
 
     /// Writes files into a part's folder; they are readable for their owner only.
     pub async fn write(&self, layout: &Layout, part: Part, files: &[(&str, &str)]) -> Result<()> {
+        self.write_to(&layout.container(part), files).await
+    }
+
+    /// Writes files into the folder of a container; they are readable for their owner only.
+    pub async fn write_to(&self, name: &str, files: &[(&str, &str)]) -> Result<()> {
         let broken = |error: std::io::Error| Failure::error(format!("cannot pack files: {error}"));
         let mut archive = tar::Builder::new(Vec::new());
         for (path, content) in files {
@@ -218,15 +248,18 @@ impl Host {
         }
         let bytes = archive.into_inner().map_err(broken)?;
         let options = UploadToContainerOptionsBuilder::new().path(DATA).build();
-        let name = layout.container(part);
-        let written = self.docker.upload_to_container(&name, Some(options), body_full(bytes.into())).await;
+        let written = self.docker.upload_to_container(name, Some(options), body_full(bytes.into())).await;
         written.map_err(failed(&format!("cannot write into the container {name}")))
     }
 
     /// Reads a file of a part's folder; `None` if it is not there.
     pub async fn read(&self, layout: &Layout, part: Part, path: &str) -> Result<Option<String>> {
+        self.read_from(&layout.container(part), path).await
+    }
+
+    async fn read_from(&self, container: &str, path: &str) -> Result<Option<String>> {
         let options = DownloadFromContainerOptionsBuilder::new().path(&format!("{DATA}/{path}")).build();
-        let chunks = self.docker.download_from_container(&layout.container(part), Some(options));
+        let chunks = self.docker.download_from_container(container, Some(options));
         let bytes: Vec<_> = match chunks.try_collect::<Vec<_>>().await {
             Ok(chunks) => chunks.concat(),
             Err(error) if is_missing(&error) => return Ok(None),
@@ -240,6 +273,60 @@ impl Host {
                 .map_err(|error| Failure::error(format!("cannot read {path}: {error}")))?;
         }
         Ok(Some(text))
+    }
+
+    /// Whether a part's container is there and runs.
+    pub async fn runs(&self, cluster: &str, part: Part) -> Result<bool> {
+        match self.docker.inspect_container(&container_name(cluster, part), None).await {
+            Ok(found) => {
+                let status = found.state.and_then(|state| state.status);
+                Ok(status == Some(ContainerStateStatusEnum::RUNNING))
+            }
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(failed("cannot look at a container")(error)),
+        }
+    }
+
+    /// Whether a volume is there.
+    pub async fn has_volume(&self, name: &str) -> Result<bool> {
+        match self.docker.inspect_volume(name).await {
+            Ok(_) => Ok(true),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(failed("cannot look at a volume")(error)),
+        }
+    }
+
+    /// Reads a file of a part's folder, whether there is a container or only its volume; `None` if the
+    /// file is not there.
+    pub async fn read_volume(&self, cluster: &str, part: Part, path: &str) -> Result<Option<String>> {
+        let name = container_name(cluster, part);
+        if self.environment(cluster, part).await?.is_some() {
+            return self.read_from(&name, path).await;
+        }
+        if !self.has_volume(&name).await? {
+            return Ok(None);
+        }
+        // Only a container can look into a volume; it is never started.
+        self.provide_images(&[part], |_| {}).await?;
+        let mount = Mount {
+            target: Some(DATA.to_owned()),
+            source: Some(name),
+            typ: Some(MountType::VOLUME),
+            ..Mount::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(Layout::image(part)),
+            host_config: Some(HostConfig { mounts: Some(vec![mount]), ..HostConfig::default() }),
+            ..ContainerCreateBody::default()
+        };
+        let created =
+            self.docker.create_container(None, body).await.map_err(failed("cannot look into a volume"))?;
+        let text = self.read_from(&created.id, path).await;
+        self.docker
+            .remove_container(&created.id, Some(RemoveContainerOptionsBuilder::new().force(true).build()))
+            .await
+            .map_err(failed("cannot remove a container"))?;
+        text
     }
 
     /// Why a part does not work: its last lines, if it is not running.
@@ -366,14 +453,6 @@ impl Host {
         }
         Ok(())
     }
-}
-
-/// Where the engine's socket lies on its host: where `DOCKER_HOST` says, else where it always does.
-fn socket_on_host() -> String {
-    let named = std::env::var("DOCKER_HOST").ok();
-    named
-        .and_then(|host| host.strip_prefix("unix://").map(str::to_owned))
-        .unwrap_or_else(|| SOCKET.to_owned())
 }
 
 /// A fingerprint of how a part is set up, to notice when it changes.

@@ -1,22 +1,30 @@
 //! `gantry init`
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use gantry_api::cluster::v1::ListNodesRequest;
 use gantry_boot::random_id;
 use gantry_identity::{Authority, Bundle, Grant, Identity, Role};
-use gantry_model::{ClusterId, StackName};
+use gantry_model::{ClusterId, HostFacts, StackName};
 use tokio::time::{Instant, sleep};
 
 use crate::args::Init;
-use crate::bootstrap::{Host, Layout, Part, Standing};
+use crate::bootstrap::{Host, Layout, Part, Standing, advertised_in, mtu_in};
 use crate::client::Cluster;
 use crate::context::{Context, Contexts};
 use crate::failure::{Failure, Result};
 use crate::output;
 
-/// Until certificates renew themselves: `gantry init` again makes new ones.
-const LIFETIME: Duration = Duration::from_hours(8760);
+/// A person's certificate; `gantry init` again makes a new one.
+pub const LIFETIME: Duration = Duration::from_hours(8760);
+/// A service's certificate, which renews itself.
+pub const SERVICE_LIFETIME: Duration = Duration::from_hours(90 * 24);
+/// What fits almost everywhere.
+const DEFAULT_MTU: u32 = 1450;
+/// What the networks add to each packet: VXLAN over IPv4, and over IPv6.
+const OVERHEAD: u32 = 50;
+const OVERHEAD_IPV6: u32 = 70;
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// What a cluster is known by, kept with the scheduler's state.
@@ -32,9 +40,9 @@ struct Roots {
 pub async fn run(init: Init) -> Result<()> {
     check(&init)?;
     let contexts = Contexts::open()?;
-    let layout = Layout::of(&init);
-    let host = Host::connect().await?;
-    host.require_images().await?;
+    let host = Host::connect(init.docker_host.as_deref()).await?;
+    host.provide_images(&Part::ALL, |line| eprintln!("{line}")).await?;
+    let layout = lay_out(&host, &init).await?;
 
     let scheduler = host.standing(&layout, Part::Scheduler).await?;
     if scheduler == Standing::Absent {
@@ -53,7 +61,10 @@ pub async fn run(init: Init) -> Result<()> {
         changed |= ensure(&host, &layout, part, standing, &roots).await?;
     }
     let admin = issue(&roots, Role::Admin, "admin", Vec::new())?;
-    let context = Context::new(layout.cluster.clone(), layout.scheduler(), true, admin);
+    // From the same machine it is reached whatever becomes of its addresses.
+    let at_home = host.is_default() && init.advertise_addr.is_empty();
+    let address = if at_home { layout.local_scheduler() } else { layout.scheduler() };
+    let context = Context::new(layout.cluster.clone(), address, host.is_local(), admin);
     wait_until_ready(&host, &layout, &context).await?;
     contexts.save(&context)?;
     let what = match (roots.known, changed) {
@@ -87,13 +98,64 @@ fn check(init: &Init) -> Result<()> {
             )));
         }
     }
-    if !(1280..=65_535).contains(&init.mtu) {
-        return Err(Failure::bad_input(format!("an MTU of {} cannot work: give 1280 to 65535", init.mtu)));
+    if let Some(mtu) = init.mtu
+        && !(1280..=65_535).contains(&mtu)
+    {
+        return Err(Failure::bad_input(format!("an MTU of {mtu} cannot work: give 1280 to 65535")));
     }
     if init.port_base > 65_000 || init.port_base == 0 {
         return Err(Failure::bad_input(format!("{} is no first port: give 1 to 65000", init.port_base)));
     }
     Ok(())
+}
+
+/// What the host's part of the cluster is to be. What is there already keeps its addresses and MTU; a new
+/// one gets them from the host's network, which must not be in the way of the cluster's.
+async fn lay_out(host: &Host, init: &Init) -> Result<Layout> {
+    let known = host.environment(&init.name, Part::Agent).await?;
+    if let Some(known) = known {
+        let scheduler = host.environment(&init.name, Part::Scheduler).await?.unwrap_or_default();
+        let advertise = match init.advertise_addr.as_slice() {
+            [] => advertised_in(&known),
+            given => given.to_vec(),
+        };
+        return Ok(Layout::of(init, advertise, init.mtu.or(mtu_in(&scheduler)).unwrap_or(DEFAULT_MTU)));
+    }
+    let facts = host.facts().await?;
+    let advertise = choose_addresses(&facts, &init.advertise_addr)?;
+    refuse_overlap(&facts, &init.pool)?;
+    let interface = advertise.first().and_then(|address| facts.interface_of(*address));
+    let overhead = if advertise.first().is_some_and(IpAddr::is_ipv6) { OVERHEAD_IPV6 } else { OVERHEAD };
+    let largest = interface.map(|interface| interface.mtu.saturating_sub(overhead).clamp(1280, 65_535));
+    if let (Some(wanted), Some(largest), Some(interface)) = (init.mtu, largest, interface)
+        && wanted > largest
+    {
+        return Err(Failure::bad_input(format!(
+            "an MTU of {wanted} cannot work: {} takes packets of {} bytes, of which the networks need {overhead}; give {largest} at most",
+            interface.name, interface.mtu
+        )));
+    }
+    Ok(Layout::of(init, advertise, init.mtu.or(largest).unwrap_or(DEFAULT_MTU)))
+}
+
+/// The addresses that were given, else the host's one; none, if it has no way out.
+pub fn choose_addresses(facts: &HostFacts, given: &[IpAddr]) -> Result<Vec<IpAddr>> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    match facts.advertised() {
+        Ok(address) => Ok(address.into_iter().collect()),
+        Err(ambiguous) => Err(Failure::bad_input(ambiguous.to_string()).hint("choose with --advertise-addr")),
+    }
+}
+
+fn refuse_overlap(facts: &HostFacts, pool: &str) -> Result<()> {
+    let Some(route) = pool.parse().ok().and_then(|pool| facts.in_the_way(pool)) else { return Ok(()) };
+    Err(Failure::bad_input(format!(
+        "the cluster would make its networks from {pool}, and this host reaches {} through {}",
+        route.range, route.interface
+    ))
+    .hint("choose another range with --pool"))
 }
 
 /// The cluster's CA and ids: those that are kept with the scheduler's state, else new ones.
@@ -160,7 +222,8 @@ async fn ensure(host: &Host, layout: &Layout, part: Part, standing: Standing, ro
 
 fn issue(roots: &Roots, role: Role, name: &str, hosts: Vec<String>) -> Result<Bundle> {
     let identity = Identity { cluster: roots.id.clone(), role, name: name.to_owned() };
-    let grant = Grant { identity, hosts, from: SystemTime::now(), lifetime: LIFETIME };
+    let lifetime = if role.serves() { SERVICE_LIFETIME } else { LIFETIME };
+    let grant = Grant { identity, hosts, from: SystemTime::now(), lifetime };
     roots.authority.issue(&grant).map_err(|error| Failure::error(gantry_boot::chain(&error)))
 }
 

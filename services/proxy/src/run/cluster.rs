@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gantry_api::proxy::v1::proxy_service_server::ProxyServiceServer;
 use gantry_boot::admin::Readiness;
-use gantry_boot::{Server, admin, connect_lazy, random_id};
+use gantry_boot::{Credentials, Members, Server, admin, dial, keep_renewed, random_id};
 use gantry_identity::{Bundle, Role};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
@@ -74,12 +74,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let registry = metrics::registry(sources(&engine, Some((current.clone(), session))));
     let counters = engine.registry.clone();
     let engine = Arc::new(Mutex::new(engine));
+    let own = Credentials::kept_in(&config.identity, own)?;
+    let members = Members::open(data.clone(), config.scheduler.clone());
     let control = Control {
         node: identity.name.clone(),
         instance: random_id(16),
         cluster: identity.cluster.to_string(),
         folder: data,
-        channel: connect_lazy(&config.scheduler, Role::Scheduler, "", &own)?,
+        channel: dial(&members, &own),
+        members: members.clone(),
         names: Names::new(config.dns_port, current.clone(), Forwarder::new(config.resolv_conf.clone())),
         engine: engine.clone(),
         problems: watch::channel(Vec::new()).0,
@@ -92,7 +95,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         control.listen_again(PORTS_FREE).await;
     }
     let server = bind(&config, &own, relieves).await?;
-    let server = server.serve(ProxyServiceServer::new(Public::new(engine.clone())));
+    let server = server.deny(members.deny_list()).serve(ProxyServiceServer::new(Public::new(engine.clone())));
     engine.lock().await.forget_inherited();
     tracing::info!(address = %server.address()?, node = identity.name, "proxy ready");
 
@@ -104,6 +107,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let reporter =
         Reporter::new(control.node.clone(), control.instance.clone(), control.channel.clone(), counters);
     let reporting = tokio::spawn(reporter.run(over.clone()));
+    let renewing = tokio::spawn(keep_renewed(own, control.channel.clone(), over.clone()));
     let following = tokio::spawn(control.run(over.clone()));
     let serving_admin = admin::serve_with(config.admin, registry, readiness, pages, stop.clone());
     let (ended, patience) = tokio::select! {
@@ -118,8 +122,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     names.close().await;
     relay::drain(&engine, patience).await;
     over.cancel();
-    let _ = following.await;
-    let _ = reporting.await;
+    let _ = tokio::join!(following, reporting, renewing);
     ended
 }
 
@@ -128,7 +131,7 @@ fn take_sockets(inheritance: &mut Inheritance) -> HashMap<crate::plan::Place, cr
 }
 
 /// The gRPC port; where another proxy is just giving it up, as soon as it has.
-async fn bind(config: &Config, own: &Bundle, relieves: bool) -> Result<Server, Error> {
+async fn bind(config: &Config, own: &Credentials, relieves: bool) -> Result<Server, Error> {
     let until = Instant::now() + PORTS_FREE;
     loop {
         let admin_free = tokio::net::TcpListener::bind(config.admin).await.is_ok();

@@ -1,32 +1,32 @@
-//! `gantry.cluster.v1`'s `ClusterService`, `NodeService` and `ResourceService`.
+//! `gantry.cluster.v1`'s `ClusterService` and `ResourceService`.
 
 use gantry_api::cluster::v1::cluster_service_server::ClusterService;
-use gantry_api::cluster::v1::node_service_server::NodeService;
 use gantry_api::cluster::v1::resource_service_server::ResourceService;
 use gantry_api::cluster::v1::{
-    CreateVolumeRequest, CreateVolumeResponse, GetClusterRequest, GetClusterResponse, GetNodeRequest,
-    GetNodeResponse, InspectVolumeRequest, InspectVolumeResponse, ListImagesRequest, ListImagesResponse,
-    ListNetworksRequest, ListNetworksResponse, ListNodesRequest, ListNodesResponse, ListVolumesRequest,
-    ListVolumesResponse, MoveVolumeRequest, MoveVolumeResponse, Network, RemoveVolumeRequest,
-    RemoveVolumeResponse, ServiceImage,
+    BackupRequest, BackupResponse, CreateVolumeRequest, CreateVolumeResponse, GetClusterRequest,
+    GetClusterResponse, InspectVolumeRequest, InspectVolumeResponse, ListImagesRequest, ListImagesResponse,
+    ListNetworksRequest, ListNetworksResponse, ListVolumesRequest, ListVolumesResponse, MoveVolumeRequest,
+    MoveVolumeResponse, Network, RemoveVolumeRequest, RemoveVolumeResponse, ServiceImage,
 };
 use gantry_boot::{VERSION, caller, now, random_id};
-use gantry_model::wire::View;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{Refused, volumes};
+use crate::membership::Office;
 use crate::state::State;
 
 /// Serves what is not a stack or a service.
 #[derive(Clone)]
 pub struct Clusters {
     state: State,
+    office: Office,
 }
 
 impl Clusters {
     /// Serves what `state` knows.
-    pub fn new(state: State) -> Self {
-        Self { state }
+    pub fn new(state: State, office: Office) -> Self {
+        Self { state, office }
     }
 }
 
@@ -47,26 +47,12 @@ impl ClusterService for Clusters {
             revision: snapshot.revision,
         }))
     }
-}
 
-#[tonic::async_trait]
-impl NodeService for Clusters {
-    async fn list_nodes(&self, _: Request<ListNodesRequest>) -> Result<Response<ListNodesResponse>, Status> {
-        let snapshot = self.state.snapshot();
-        let mut nodes: Vec<_> = snapshot.nodes.values().map(|node| View(&snapshot).node(node)).collect();
-        nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Response::new(ListNodesResponse { nodes }))
-    }
+    type BackupStream = ReceiverStream<Result<BackupResponse, Status>>;
 
-    async fn get_node(&self, request: Request<GetNodeRequest>) -> Result<Response<GetNodeResponse>, Status> {
-        let name = request.into_inner().name;
-        let snapshot = self.state.snapshot();
-        let node = snapshot.nodes.values().find(|node| node.name == name || node.id.as_str() == name);
-        let node = node.ok_or_else(|| {
-            let known: Vec<_> = snapshot.nodes.values().map(|node| node.name.clone()).collect();
-            Status::not_found(format!("there is no node {name}; there are {}", known.join(", ")))
-        })?;
-        Ok(Response::new(GetNodeResponse { node: Some(View(&snapshot).node(node)) }))
+    async fn backup(&self, request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let by = caller(&request)?.clone();
+        super::backup::stream(&self.state, &self.office, &by).await.map(Response::new)
     }
 }
 

@@ -22,9 +22,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::assignments::Told;
 use super::hearing::Hearing;
-use super::paths;
 use super::relays::Relays;
+use super::{news_of_members, paths};
+use crate::api::Refused;
 use crate::decide::{MoveStep, lost, record_event};
+use crate::membership::Office;
 use crate::state::State;
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -41,15 +43,15 @@ type Outgoing = mpsc::Sender<Result<SessionResponse, Status>>;
 pub struct Agents {
     state: State,
     relays: Relays,
-    redirect_port: u16,
+    office: Office,
     hearing: Hearing,
 }
 
 impl Agents {
-    /// Serves agents from `state`, and lets people reach them through `relays`. Proxies take connections
-    /// to service addresses at `redirect_port`. `hearing` is told of every sign of life.
-    pub fn new(state: State, relays: Relays, redirect_port: u16, hearing: Hearing) -> Self {
-        Self { state, relays, redirect_port, hearing }
+    /// Serves agents from `state`, and lets people reach them through `relays`. `hearing` is told of every
+    /// sign of life.
+    pub fn new(state: State, relays: Relays, office: Office, hearing: Hearing) -> Self {
+        Self { state, relays, office, hearing }
     }
 }
 
@@ -87,7 +89,7 @@ impl SessionService for Agents {
             state: self.state.clone(),
             relays: self.relays.clone(),
             node,
-            redirect_port: self.redirect_port,
+            office: self.office.clone(),
             hearing: self.hearing.clone(),
         };
         session.hearing.agent(&session.node);
@@ -114,8 +116,17 @@ async fn register(state: &State, id: &NodeId, role: NodeRole, hello: Hello) -> R
     // An agent whose engine does not answer cannot describe its host.
     let host = hello.host.map(wire::read_host);
     state
-        .commit::<_, gantry_store::Error>(|snapshot| {
+        .commit(|snapshot| {
+            if snapshot.denied.contains_key(&format!("node/{id}")) {
+                return Err(Refused(Status::unauthenticated("this node was removed from the cluster")));
+            }
             let known = snapshot.nodes.get(id);
+            if snapshot.nodes.values().any(|node| node.name == hello.name && node.id != *id) {
+                return Err(Refused(Status::already_exists(format!(
+                    "there is another node {}: give this one another name with --node-name",
+                    hello.name
+                ))));
+            }
             let node = Node {
                 id: id.clone(),
                 name: hello.name.clone(),
@@ -147,14 +158,14 @@ async fn register(state: &State, id: &NodeId, role: NodeRole, hello: Hello) -> R
             Ok((changes, ()))
         })
         .await
-        .map_err(crate::api::store_failed)
+        .map_err(|Refused(status)| status)
 }
 
 struct Session {
     state: State,
     relays: Relays,
     node: NodeId,
-    redirect_port: u16,
+    office: Office,
     hearing: Hearing,
 }
 
@@ -211,19 +222,25 @@ impl Session {
         changes: &mut watch::Receiver<Arc<Snapshot>>,
         asked: &mut mpsc::Receiver<ToAgent>,
     ) -> String {
-        let mut told = Told::new(self.redirect_port);
+        let mut told = Told::new(self.office.redirect_port());
+        let mut members = None;
         let mut ping = interval(PING_EVERY);
         loop {
-            let message = tokio::select! {
-                Some(ask) = asked.recv() => Some(ask),
-                _ = ping.tick() => Some(ToAgent::Ping(Ping {})),
-                changed = changes.changed() => {
-                    if changed.is_err() {
-                        return "the scheduler ends".to_owned();
+            let snapshot = self.state.snapshot();
+            let message = if let Some(news) = news_of_members(&self.office, &snapshot, &mut members) {
+                Some(ToAgent::Membership(news))
+            } else {
+                tokio::select! {
+                    Some(ask) = asked.recv() => Some(ask),
+                    _ = ping.tick() => Some(ToAgent::Ping(Ping {})),
+                    changed = changes.changed() => {
+                        if changed.is_err() {
+                            return "the scheduler ends".to_owned();
+                        }
+                        sleep(GATHER).await;
+                        let snapshot = changes.borrow_and_update().clone();
+                        told.next(&snapshot, &self.node).map(ToAgent::Assignments)
                     }
-                    sleep(GATHER).await;
-                    let snapshot = changes.borrow_and_update().clone();
-                    told.next(&snapshot, &self.node).map(ToAgent::Assignments)
                 }
             };
             let Some(message) = message else { continue };
@@ -244,7 +261,8 @@ impl Session {
                 .unwrap_or_default();
             let before = status.clone();
             change(&mut status);
-            let changed = status != before;
+            // Nothing is kept of a node that was removed meanwhile.
+            let changed = status != before && snapshot.nodes.contains_key(&self.node);
             if changed {
                 snapshot.node_statuses.insert_mut(self.node.clone(), Arc::new(status));
             }

@@ -20,7 +20,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::hearing::Hearing;
+use super::news_of_members;
 use crate::decide::{record_event, table};
+use crate::membership::Office;
 use crate::state::State;
 use crate::traffic::Traffic;
 
@@ -36,14 +38,15 @@ const QUEUE: usize = 4;
 pub struct Routing {
     state: State,
     traffic: Traffic,
+    office: Office,
     hearing: Hearing,
 }
 
 impl Routing {
     /// Serves proxies from `state`, and keeps in `traffic` what they have seen. `hearing` is told of every
     /// sign of life.
-    pub fn new(state: State, traffic: Traffic, hearing: Hearing) -> Self {
-        Self { state, traffic, hearing }
+    pub fn new(state: State, traffic: Traffic, office: Office, hearing: Hearing) -> Self {
+        Self { state, traffic, office, hearing }
     }
 }
 
@@ -74,12 +77,12 @@ impl RoutingService for Routing {
         tracing::info!(%node, instance = hello.instance, "proxy connected");
 
         let (outgoing, stream) = mpsc::channel(QUEUE);
-        let (state, hearing) = (self.state.clone(), self.hearing.clone());
+        let (state, office, hearing) = (self.state.clone(), self.office.clone(), self.hearing.clone());
         hearing.proxy(&node);
         tokio::spawn(async move {
             tokio::select! {
                 () = listen(&state, &hearing, &node, &hello.instance, &mut incoming) => {}
-                () = talk(&state, &node, &outgoing) => {}
+                () = talk(&state, &office, &node, &outgoing) => {}
             }
             state.observe(|snapshot| {
                 snapshot.serving.remove_mut(&hello.instance);
@@ -200,16 +203,32 @@ fn note_serving(state: &State, instance: &str, still: &StillServing) {
     });
 }
 
-async fn talk(state: &State, node: &NodeId, outgoing: &mpsc::Sender<Result<StreamTablesResponse, Status>>) {
+async fn talk(
+    state: &State,
+    office: &Office,
+    node: &NodeId,
+    outgoing: &mpsc::Sender<Result<StreamTablesResponse, Status>>,
+) {
     let mut changes = state.subscribe();
     let mut sent: Option<Table> = None;
+    let mut members = None;
     loop {
         let snapshot = changes.borrow_and_update().clone();
+        if let Some(news) = news_of_members(office, &snapshot, &mut members) {
+            let message = StreamTablesResponse { table: None, membership: Some(news) };
+            if outgoing.send(Ok(message)).await.is_err() {
+                return;
+            }
+        }
         if may_tell(&snapshot, now()) {
             let next = table(&snapshot, node);
             if sent.as_ref().is_none_or(|sent| differs(sent, &next)) {
                 sent = Some(next.clone());
-                if outgoing.send(Ok(StreamTablesResponse { table: Some(next) })).await.is_err() {
+                if outgoing
+                    .send(Ok(StreamTablesResponse { table: Some(next), membership: None }))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }

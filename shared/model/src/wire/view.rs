@@ -202,6 +202,7 @@ impl View<'_> {
             labels: node.labels.clone(),
             agent_port: node.agent_port.into(),
             conditions: self.conditions(node),
+            availability: super::write_availability(node.availability).into(),
         }
     }
 

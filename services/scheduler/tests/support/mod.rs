@@ -1,0 +1,131 @@
+//! A real scheduler with a CA, on free ports, that can be stopped and started again on its folder.
+
+#![allow(dead_code)] // Each test uses another part of it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use clap::Parser as _;
+use gantry_boot::{connect, connect_lazy, install_crypto};
+use gantry_identity::{Authority, Bundle, Grant, Identity, Role};
+use gantry_model::ClusterId;
+use gantry_scheduler::config::Config;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Scheduler {
+    folder: TempDir,
+    pub authority: Authority,
+    pub address: SocketAddr,
+    admin: SocketAddr,
+    more: Vec<String>,
+    running: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+/// A port that nobody has at this moment.
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+pub fn cluster() -> ClusterId {
+    ClusterId::new("c1").unwrap()
+}
+
+impl Scheduler {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more arguments.
+    pub async fn start_with(more: &[&str]) -> Self {
+        install_crypto();
+        let authority = Authority::create(&cluster(), SystemTime::now()).unwrap();
+        let mut scheduler = Self::prepare(authority, more);
+        scheduler.resume().await;
+        scheduler
+    }
+
+    /// A folder with a CA and no state.
+    pub fn prepare(authority: Authority, more: &[&str]) -> Self {
+        install_crypto();
+        let folder = TempDir::new().unwrap();
+        let ca = folder.path().join("ca");
+        std::fs::create_dir(&ca).unwrap();
+        std::fs::write(ca.join("ca.pem"), authority.certificate()).unwrap();
+        std::fs::write(ca.join("ca.key"), authority.key()).unwrap();
+        let more = more.iter().map(|argument| (*argument).to_owned()).collect();
+        let (address, admin) = (free_port(), free_port());
+        let scheduler = Self { folder, authority, address, admin, more, running: None };
+        scheduler.bundle(Role::Scheduler, "scheduler").save(&scheduler.path("identity")).unwrap();
+        scheduler
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        Path::join(self.folder.path(), name)
+    }
+
+    pub async fn resume(&mut self) {
+        let mut arguments = vec![
+            "scheduler".to_owned(),
+            format!("--listen={}", self.address),
+            format!("--admin={}", self.admin),
+            format!("--advertise={}", self.address),
+            format!("--data={}", self.folder.path().display()),
+            format!("--identity={}", self.path("identity").display()),
+        ];
+        arguments.extend(self.more.clone());
+        let config = Config::try_parse_from(arguments).unwrap();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { gantry_scheduler::run(config, stopped).await.unwrap() });
+        self.running = Some((stop, task));
+        let (address, own) = (self.address.to_string(), self.bundle(Role::Admin, "ada"));
+        let up = async {
+            while connect(&address, Role::Scheduler, "", &own).await.is_err() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, up).await.unwrap();
+    }
+
+    pub async fn stop(&mut self) {
+        let (stop, task) = self.running.take().unwrap();
+        stop.cancel();
+        task.await.unwrap();
+    }
+
+    pub fn bundle(&self, role: Role, name: &str) -> Bundle {
+        let identity = Identity { cluster: cluster(), role, name: name.into() };
+        let from = SystemTime::now() - Duration::from_mins(1);
+        let grant =
+            Grant { identity, hosts: vec!["127.0.0.1".into()], from, lifetime: Duration::from_hours(1) };
+        self.authority.issue(&grant).unwrap()
+    }
+
+    pub fn channel(&self, role: Role, name: &str) -> Channel {
+        self.channel_of(&self.bundle(role, name))
+    }
+
+    pub fn channel_of(&self, own: &Bundle) -> Channel {
+        connect_lazy(&self.address.to_string(), Role::Scheduler, "", own).unwrap()
+    }
+}
+
+/// Waits until `holds` answers with something.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut holds: impl FnMut() -> F) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = holds().await {
+                return found;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} did not come"))
+}
