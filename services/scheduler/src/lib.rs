@@ -13,6 +13,7 @@ pub mod decide;
 pub mod membership;
 pub mod metrics;
 pub mod open;
+pub mod restore;
 pub mod session;
 pub mod state;
 pub mod traffic;

@@ -51,6 +51,9 @@ pub enum Error {
     /// The store's file cannot be opened.
     #[error("cannot open the state")]
     Store(#[from] gantry_store::Error),
+    /// A backup cannot be put in place.
+    #[error("cannot restore the backup")]
+    Restore(#[from] crate::restore::Error),
     /// The folder of the state cannot be made.
     #[error("cannot make the folder {path}")]
     Folder {
@@ -74,6 +77,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     tokio::fs::create_dir_all(&config.data)
         .await
         .map_err(|source| Error::Folder { path: config.data.clone(), source })?;
+    crate::restore::put_in_place(&config.data, &identity.cluster, now())?;
     let own = Credentials::kept_in(&config.identity, own)?;
     let office = Office::open(
         identity.cluster.clone(),

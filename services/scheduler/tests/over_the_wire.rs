@@ -264,7 +264,7 @@ impl Proxy {
     async fn table(&mut self, wanted: impl Fn(&Table) -> bool) -> Table {
         let wait = async {
             loop {
-                let table = self.tables.message().await.unwrap().unwrap().table.unwrap();
+                let Some(table) = self.tables.message().await.unwrap().unwrap().table else { continue };
                 if wanted(&table) {
                     return table;
                 }

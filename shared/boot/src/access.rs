@@ -29,10 +29,10 @@ impl Access {
         let certificates =
             extensions.get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
         let Some(leaf) = certificates.as_ref().and_then(|certificates| certificates.first()) else {
-            return match is_open(path) {
-                true => Ok(None),
-                false => Err(Status::unauthenticated("this call needs a client certificate of the cluster")),
-            };
+            if is_open(path) {
+                return Ok(None);
+            }
+            return Err(Status::unauthenticated("this call needs a client certificate of the cluster"));
         };
         let identity =
             Identity::of_certificate(leaf).map_err(|error| Status::unauthenticated(error.to_string()))?;

@@ -140,7 +140,7 @@ pub struct TokenHash([u8; 32]);
 impl TokenHash {
     /// As hexadecimal digits, to be stored.
     pub fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
 
     /// Whether it is the hash that was stored, in a time that does not depend on where they differ.

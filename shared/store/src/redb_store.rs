@@ -57,6 +57,29 @@ impl Redb {
         Ok(Self(Arc::new(Inner { path, open, database: Mutex::new(Some(database)) })))
     }
 
+    /// Makes the file at `path`, which must not be there, with these contents at their revision.
+    pub fn import(path: &Path, contents: &Contents) -> Result<(), Error> {
+        let failed = |failure: Failure| failure.at(path);
+        if path.exists() {
+            let taken = io::Error::new(io::ErrorKind::AlreadyExists, "the file is there already");
+            return Err(failed(Failure::Io(taken)));
+        }
+        let database = Builder::new().create(path).map_err(|error| failed(error.into()))?;
+        let import = || {
+            let write = database.begin_write()?;
+            {
+                write.open_table(META)?.insert(REVISION, contents.revision)?;
+                let mut records = write.open_table(RECORDS)?;
+                for (key, value) in &contents.entries {
+                    records.insert(key.as_str(), value.as_slice())?;
+                }
+            }
+            write.commit()?;
+            Ok(())
+        };
+        import().map_err(failed)
+    }
+
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, Failure> + Send + 'static,

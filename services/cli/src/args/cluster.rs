@@ -13,9 +13,12 @@ use crate::when;
 /// Which Docker Engine.
 #[derive(Debug, Clone, Default, Group)]
 pub struct DockerHost {
-    /// The host's Docker Engine: unix://PATH, ssh://USER@HOST or tcp://HOST:PORT. Without it, the one that
-    /// DOCKER_HOST names, else this machine's.
-    #[arg(long, value_name = "URL")]
+    /// The engine's address.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "The host's Docker Engine: unix://PATH, ssh://USER@HOST or tcp://HOST:PORT. Without it, the one that DOCKER_HOST names, else this machine's"
+    )]
     pub docker_host: Option<String>,
 }
 
@@ -32,10 +35,8 @@ pub struct Init {
     /// The node's name. Without it, the host's.
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
-    /// The host's Docker Engine: unix://PATH, ssh://USER@HOST or tcp://HOST:PORT. Without it, the one that
-    /// DOCKER_HOST names, else this machine's.
-    #[arg(long, value_name = "URL")]
-    pub docker_host: Option<String>,
+    #[command(flatten)]
+    pub docker: DockerHost,
     /// The first of Gantry's ports on this host; the others follow from it.
     #[arg(long, default_value_t = 7070, value_name = "PORT")]
     pub port_base: u16,

@@ -260,7 +260,7 @@ mod tests {
             name: name.into(),
             advertise_addr: Vec::new(),
             node_name: None,
-            docker_host: None,
+            docker: Default::default(),
             port_base: 7070,
             pool: "10.192.0.0/11".into(),
             mtu: None,

@@ -40,7 +40,7 @@ struct Roots {
 pub async fn run(init: Init) -> Result<()> {
     check(&init)?;
     let contexts = Contexts::open()?;
-    let host = Host::connect(init.docker_host.as_deref()).await?;
+    let host = Host::connect(init.docker.docker_host.as_deref()).await?;
     host.provide_images(&Part::ALL, |line| eprintln!("{line}")).await?;
     let layout = lay_out(&host, &init).await?;
 

@@ -136,9 +136,10 @@ impl NodeService for Nodes {
             .commit(|snapshot| {
                 let node = find(snapshot, &name)?;
                 let connected = snapshot.node_statuses.get(&node.id).is_some_and(|status| status.connected);
-                let objection = match connected {
-                    true => Some(NotRemoved::Connected(node.name.clone())),
-                    false => objection(snapshot, node),
+                let objection = if connected {
+                    Some(NotRemoved::Connected(node.name.clone()))
+                } else {
+                    objection(snapshot, node)
                 };
                 if let Some(objection) = objection.filter(|_| !force) {
                     return Err(Refused(Status::failed_precondition(objection.to_string())));

@@ -73,7 +73,9 @@ pub fn removal(
     let mut working = snapshot.clone();
     let mut changes = Vec::new();
     let mut make = |working: &mut Snapshot, new: Vec<Change>| {
-        new.iter().for_each(|change| working.apply(change));
+        for change in &new {
+            working.apply(change);
+        }
         changes.extend(new);
     };
     let replicas: Vec<_> = snapshot.replicas_on(&node.id).map(|replica| replica.id.clone()).collect();
@@ -132,7 +134,9 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn apply(snapshot: &mut Snapshot, changes: &[Change]) {
-        changes.iter().for_each(|change| snapshot.apply(change));
+        for change in changes {
+            snapshot.apply(change);
+        }
     }
 
     #[test]
