@@ -24,7 +24,7 @@ use crate::managed::{self, Disk, DockerRuntime, Fleet, Folders};
 use crate::metrics;
 use crate::public::{Containers, HostInfo, Images, Resources};
 use crate::session::{Own, Sessions};
-use crate::transfer::{Copies, Dial, Transfers};
+use crate::transfer::{Copies, Dial, Moves, Transfers};
 
 /// Calls in flight may take this long after the agent was asked to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -86,6 +86,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let disk = Disk::load(&config.data).map_err(in_folder)?;
 
     let runtime = DockerRuntime::new(engine.clone(), identity.cluster.clone());
+    let moves = Moves::new(Dial::new(config.identity.clone()));
     // The lifecycle API is there at once: it says itself what the engine cannot do.
     let server = Server::bind(config.listen, &own)
         .await?
@@ -94,7 +95,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(VolumeServiceServer::new(Resources::new(engine.clone())))
         .serve(NetworkServiceServer::new(Resources::new(engine.clone())))
         .serve(HostServiceServer::new(HostInfo::new(engine.clone())))
-        .serve(TransferServiceServer::new(Transfers::new(runtime.clone())));
+        .serve(TransferServiceServer::new(Transfers::new(runtime.clone(), moves.clone())));
     let address = server.address()?;
     tracing::info!(%address, node = identity.name, "agent ready");
     let channel = connect_lazy(&config.scheduler, Role::Scheduler, "", &own)?;
@@ -105,6 +106,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         &identity,
         engine,
         runtime,
+        moves,
         disk,
         channel,
         address.port(),
@@ -126,6 +128,7 @@ async fn manage(
     identity: &Identity,
     engine: Engine,
     runtime: DockerRuntime,
+    moves: Moves,
     disk: Disk,
     channel: tonic::transport::Channel,
     agent_port: u16,
@@ -135,7 +138,7 @@ async fn manage(
 ) -> Result<(), Error> {
     let Some(folders) = find_folders(config, &engine, &stop).await? else { return Ok(()) };
     let copies = Copies::new(Dial::new(config.identity.clone()));
-    let fleet = Fleet::open(runtime.clone(), folders, disk, copies).await;
+    let fleet = Fleet::open(runtime.clone(), folders, disk, copies, moves.clone()).await;
     let (problem, problems) = watch::channel(None);
     let (network_problem, network_problems) = watch::channel(None);
     let firewall = Table::new(&config.nft, &identity.cluster);
@@ -164,7 +167,8 @@ async fn manage(
     let serving_admin = admin::serve(config.admin, registry, readiness.clone(), stop.clone());
     let stopped = stop.clone();
     tokio::select! {
-        () = managed::watch(fleet.clone(), runtime, problem, stop.clone()) => Ok(()),
+        () = managed::watch(fleet.clone(), runtime.clone(), problem, stop.clone()) => Ok(()),
+        () = moves.run(runtime.clone(), stop.clone()) => Ok(()),
         () = fleet.keep_clean(stop.clone()) => Ok(()),
         () = sessions.run(stop.clone()) => Ok(()),
         () = firewall.keep(fleet.redirect(), problems.clone(), network_problem, stop.clone()) => Ok(()),

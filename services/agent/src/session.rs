@@ -10,7 +10,7 @@ use gantry_api::node::v1::session_response::Message as FromScheduler;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
     Assignments, Heartbeat, Hello, ImageCopy, ImageReport, SessionRequest, SessionResponse, StatusReport,
-    VolumeRemoved,
+    VolumeCopied, VolumeRemoved,
 };
 use gantry_boot::{Backoff, chain, now};
 use gantry_model::{Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
@@ -122,7 +122,8 @@ impl<R: Runtime> Sessions<R> {
                 self.beat(&outgoing, &refused),
                 self.report(&outgoing),
                 self.remove_volumes(&outgoing),
-                self.report_images(&outgoing)
+                self.report_images(&outgoing),
+                self.report_moves(&outgoing)
             )
         };
         tokio::pin!(talking);
@@ -254,6 +255,31 @@ impl<R: Runtime> Sessions<R> {
                     changes.has_changed().unwrap_or_default()
                 }
             };
+        }
+    }
+
+    /// How far volumes have come that move here, whenever that changes.
+    async fn report_moves(&self, outgoing: &mpsc::Sender<SessionRequest>) -> Result<(), Status> {
+        let mut progress = self.fleet.moves().progress();
+        let mut told = BTreeMap::new();
+        loop {
+            let current = progress.borrow_and_update().clone();
+            for (id, copy) in current.iter().filter(|(id, copy)| told.get(*id) != Some(*copy)) {
+                let copied = VolumeCopied {
+                    name: copy.name.clone(),
+                    move_id: id.clone(),
+                    done: copy.done,
+                    verified: copy.verified,
+                    error: copy.error.clone(),
+                    failures: copy.failures,
+                };
+                send(outgoing, ToScheduler::VolumeCopied(copied)).await?;
+            }
+            told = current;
+            if progress.changed().await.is_err() {
+                return Ok(());
+            }
+            sleep(PROGRESS).await;
         }
     }
 

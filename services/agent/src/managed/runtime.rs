@@ -79,6 +79,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn remove_segment(&self, name: &str) -> impl Future<Output = Done<()>> + Send;
     /// Makes the volume if it is not there.
     fn ensure_volume(&self, volume: &VolumeUse) -> impl Future<Output = Done<()>> + Send;
+    /// Makes an empty volume for a move. One of that name must not be there.
+    fn begin_volume(&self, volume: &VolumeUse, move_id: &str) -> impl Future<Output = Done<()>> + Send;
+    /// Removes a volume that was made for that move; any other is left alone.
+    fn clear_volume(&self, name: &str, move_id: &str) -> impl Future<Output = Done<()>> + Send;
+    /// What is in a volume, as a tar archive.
+    fn export_volume(&self, name: &str) -> impl Future<Output = Done<Flow<Bytes>>> + Send;
+    /// Unpacks such an archive into a volume.
+    fn import_volume(&self, name: &str, archive: Archive) -> impl Future<Output = Done<()>> + Send;
     /// Removes a volume and what is in it; one that is gone already is left alone.
     fn remove_volume(&self, name: &str) -> impl Future<Output = Done<()>> + Send;
 }

@@ -52,6 +52,10 @@ struct Engine {
     pulls: usize,
     /// How many images were loaded.
     imports: usize,
+    /// Volumes by name: the move that each was made for, and an archive of what is in it.
+    volumes: BTreeMap<String, (Option<String>, Vec<u8>)>,
+    /// What the next volume that is written will have in it, whatever was written.
+    loses: Option<Vec<u8>>,
     /// The largest image for which there is room.
     room: usize,
 }
@@ -77,6 +81,8 @@ impl Default for Simulated {
             registry: BTreeMap::new(),
             pulls: 0,
             imports: 0,
+            volumes: BTreeMap::new(),
+            loses: None,
             room: usize::MAX,
         })))
     }
@@ -161,6 +167,21 @@ impl Simulated {
     /// How often something was pulled.
     pub fn pulls(&self) -> usize {
         self.lock().pulls
+    }
+
+    /// It has a volume, with what is in that archive.
+    pub fn has_volume(&self, name: &str, archive: &[u8]) {
+        self.lock().volumes.insert(name.to_owned(), (None, archive.to_owned()));
+    }
+
+    /// An archive of what is in a volume.
+    pub fn volume(&self, name: &str) -> Option<Vec<u8>> {
+        self.lock().volumes.get(name).map(|(_, content)| content.clone())
+    }
+
+    /// The next volume that is written will have this in it.
+    pub fn loses(&self, archive: &[u8]) {
+        self.lock().loses = Some(archive.to_owned());
     }
 
     /// How many images were loaded.
@@ -347,7 +368,55 @@ impl Runtime for Simulated {
         Ok(())
     }
 
-    async fn remove_volume(&self, _: &str) -> Result<(), Error> {
+    async fn begin_volume(&self, volume: &VolumeUse, move_id: &str) -> Result<(), Error> {
+        let mut engine = self.lock();
+        if engine.volumes.contains_key(&volume.name) {
+            return Err(Error::new(
+                Kind::AlreadyExists,
+                format!("there is a volume {} already", volume.name),
+            ));
+        }
+        engine.volumes.insert(volume.name.clone(), (Some(move_id.to_owned()), Vec::new()));
+        Ok(())
+    }
+
+    async fn clear_volume(&self, name: &str, move_id: &str) -> Result<(), Error> {
+        let mut engine = self.lock();
+        if engine.volumes.get(name).is_some_and(|(made_for, _)| made_for.as_deref() == Some(move_id)) {
+            engine.volumes.remove(name);
+        }
+        Ok(())
+    }
+
+    async fn export_volume(&self, name: &str) -> Result<Flow<Bytes>, Error> {
+        let found = self.lock().volumes.get(name).map(|(_, content)| content.clone());
+        let content = found.ok_or_else(|| Error::new(Kind::NotFound, format!("no such volume: {name}")))?;
+        let chunks: Vec<_> = content.chunks(8 << 10).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        Ok(Box::pin(futures_util::stream::iter(chunks)))
+    }
+
+    async fn import_volume(&self, name: &str, mut archive: Archive) -> Result<(), Error> {
+        let mut content = Vec::new();
+        while let Some(chunk) = archive.next().await {
+            content.extend_from_slice(&chunk.map_err(|error| Error::new(Kind::Internal, error.to_string()))?);
+        }
+        let mut engine = self.lock();
+        if content.len() > engine.room {
+            return Err(Error::new(Kind::Exhausted, "write /var: no space left on device"));
+        }
+        if let Some(lost) = engine.loses.take() {
+            content = lost;
+        }
+        let (_, volume) = engine
+            .volumes
+            .get_mut(name)
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("no such volume: {name}")))?;
+        *volume = content;
+        Ok(())
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), Error> {
+        self.lock().volumes.remove(name);
         Ok(())
     }
 }

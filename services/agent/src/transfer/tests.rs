@@ -23,10 +23,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{Copies, Dial, ImageNeeded, Transfers, pieces};
+use super::{Copies, Dial, ImageNeeded, Moves, Transfers, pieces};
 use crate::engine::{Error, Kind};
 use crate::managed::simulated::Simulated;
 use crate::managed::{Disk, Fleet, Folders, Runtime};
+
+mod volumes;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -137,7 +139,7 @@ impl Cluster {
     async fn source(&self, node: &str, content: &[u8]) -> WirePeer {
         let engine = Simulated::default();
         engine.has_image(content);
-        self.serve(node, Transfers::new(engine)).await
+        self.serve(node, Transfers::new(engine, Moves::new(self.dial(node)))).await
     }
 
     async fn faulty(&self, node: &str, content: &[u8], fault: Fault) -> (WirePeer, Arc<Mutex<usize>>) {
@@ -294,7 +296,14 @@ async fn fleet(
     let path = cluster.folder.path().join("state");
     std::fs::create_dir_all(&path).unwrap();
     let folders = Folders { own: path.clone(), host: path };
-    let fleet = Fleet::open(engine.clone(), folders, Disk::default(), Copies::new(cluster.dial("n2"))).await;
+    let fleet = Fleet::open(
+        engine.clone(),
+        folders,
+        Disk::default(),
+        Copies::new(cluster.dial("n2")),
+        Moves::new(cluster.dial("n2")),
+    )
+    .await;
     fleet.see_all(Vec::new()).await;
     let assignment = Assignment {
         replica_id: "r1".into(),
