@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .skip_debug([
             ".gantry.agent.v1.ContainerSpec",
             ".gantry.agent.v1.ExecStart",
+            ".gantry.agent.v1.RegistryCredential",
             ".gantry.cluster.v1.RouteCertificate",
             ".gantry.cluster.v1.ServiceRoute",
             ".gantry.node.v1.Certificate",

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Clusters, Events, Replicas, Routes, Services, Stacks, TrafficRates};
 use crate::config::Config;
+use crate::credentials::Credentials;
 use crate::open::{Founding, OpenError, open};
 use crate::session::{Agents, Relays, Routing};
 use crate::traffic::Traffic;
@@ -81,20 +82,26 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let state = open(Box::new(store), founding, random_id(16), now()).await?;
     let relays = Relays::default();
     let traffic = Traffic::default();
+    let credentials = Credentials::default();
 
     let server = Server::bind(config.listen, &own)
         .await?
         .serve(ClusterServiceServer::new(Clusters::new(state.clone())))
         .serve(NodeServiceServer::new(Clusters::new(state.clone())))
         .serve(ResourceServiceServer::new(Clusters::new(state.clone())))
-        .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone())))
+        .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone(), credentials.clone())))
         .serve(ServiceServiceServer::new(Services::new(state.clone())))
         .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
         .serve(RouteServiceServer::new(Routes::new(state.clone())))
         .serve(TrafficServiceServer::new(TrafficRates::new(state.clone(), traffic.clone())))
         .serve(EventServiceServer::new(Events::new(state.clone())))
         .serve(FeedServiceServer::new(Feed::new(state.subscribe())))
-        .serve(SessionServiceServer::new(Agents::new(state.clone(), relays.clone(), config.redirect_port)))
+        .serve(SessionServiceServer::new(Agents::new(
+            state.clone(),
+            relays.clone(),
+            config.redirect_port,
+            credentials.clone(),
+        )))
         .serve(RelayServiceServer::new(relays))
         .serve(RoutingServiceServer::new(Routing::new(state.clone(), traffic)));
     tracing::info!(address = %server.address()?, revision = state.snapshot().revision, "scheduler ready");

@@ -11,6 +11,7 @@ mod ids;
 mod lineage;
 mod node;
 mod record;
+mod registry;
 mod route;
 mod service;
 mod snapshot;
@@ -31,6 +32,7 @@ pub use ids::{BadName, ClusterId, NodeId, ReplicaId, ServiceId, StackName};
 pub use lineage::{Lineage, Stale, Term};
 pub use node::{Availability, Host, Node, Proxy};
 pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Severity, Volume};
+pub use registry::{DEFAULT_REGISTRY, registry_of};
 pub use route::{
     Balance, Certificate, HashOn, Policy, Route, RouteFilters, UpstreamProtocol, is_host_pattern, is_token,
 };

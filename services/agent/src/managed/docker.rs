@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use gantry_api::agent::v1::{FilterValues, Volume};
+use gantry_api::agent::v1::{FilterValues, RegistryCredential, Volume};
 use gantry_model::{ClusterId, Mount, ReplicaId};
 use prost_types::Timestamp as WireTime;
 
@@ -145,8 +145,12 @@ impl Runtime for DockerRuntime {
         Ok(names.filter_map(|name| crate::images::kept_digest(name)).collect())
     }
 
-    async fn pull(&self, needed: ImageNeeded<'_>) -> Result<(), Error> {
-        crate::images::pull(&self.engine, needed.image, needed.platform, |_| ()).await
+    async fn pull(
+        &self,
+        needed: ImageNeeded<'_>,
+        credential: Option<&RegistryCredential>,
+    ) -> Result<(), Error> {
+        crate::images::pull(&self.engine, needed.image, needed.platform, credential, |_| ()).await
     }
 
     async fn export_image(&self, digest: &str) -> Result<(u64, Flow<Bytes>), Error> {

@@ -176,6 +176,7 @@ impl<R: Runtime> Fleet<R> {
         }
         let full = message.full;
         self.shared.copies.set_sources(std::mem::take(&mut message.image_sources));
+        self.shared.copies.set_credentials(std::mem::take(&mut message.credentials));
         let (copies, offers) = (&mut message.volume_copies, &mut message.volume_offers);
         self.shared.moves.set(std::mem::take(copies), std::mem::take(offers));
         let next = next_disk(&inner.disk, lineage, message, now);

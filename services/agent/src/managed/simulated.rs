@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use gantry_api::agent::v1::ContainerState as State;
+use gantry_api::agent::v1::{ContainerState as State, RegistryCredential};
 use gantry_model::{Health, Mount, ReplicaId, Timestamp};
 use prost_types::Timestamp as WireTime;
 use sha2::{Digest as _, Sha256};
@@ -50,6 +50,8 @@ struct Engine {
     registry: BTreeMap<String, Vec<u8>>,
     /// How often something was pulled.
     pulls: usize,
+    /// What was logged in with.
+    logins: Vec<RegistryCredential>,
     /// How many images were loaded.
     imports: usize,
     /// Volumes by name: the move that each was made for, and an archive of what is in it.
@@ -80,6 +82,7 @@ impl Default for Simulated {
             images: BTreeMap::new(),
             registry: BTreeMap::new(),
             pulls: 0,
+            logins: Vec::new(),
             imports: 0,
             volumes: BTreeMap::new(),
             loses: None,
@@ -187,6 +190,11 @@ impl Simulated {
     /// How many images were loaded.
     pub fn imports(&self) -> usize {
         self.lock().imports
+    }
+
+    /// What was logged in with.
+    pub fn logins(&self) -> Vec<RegistryCredential> {
+        self.lock().logins.clone()
     }
 
     /// There is room for images of at most that many bytes.
@@ -310,8 +318,13 @@ impl Runtime for Simulated {
         Ok(self.lock().images.keys().cloned().collect())
     }
 
-    async fn pull(&self, needed: ImageNeeded<'_>) -> Result<(), Error> {
+    async fn pull(
+        &self,
+        needed: ImageNeeded<'_>,
+        credential: Option<&RegistryCredential>,
+    ) -> Result<(), Error> {
         let mut engine = self.lock();
+        engine.logins.extend(credential.cloned());
         engine.pulls += 1;
         match engine.registry.get(needed.digest).cloned() {
             Some(content) => {

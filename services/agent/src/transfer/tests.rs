@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
-use gantry_api::agent::v1::ContainerSpec;
+use gantry_api::agent::v1::{ContainerSpec, RegistryCredential};
 use gantry_api::cluster::v1::Goal;
 use gantry_api::node::v1::piece::Kind as PieceKind;
 use gantry_api::node::v1::transfer_service_server::{TransferService, TransferServiceServer};
@@ -275,6 +275,23 @@ async fn an_image_that_no_node_has_is_pulled() {
     copies.set_sources(sources(&other, vec![cluster.source("n1", &content).await]));
     obtain(&copies, &engine, &other).await.unwrap();
     assert_eq!(engine.pulls(), 2);
+}
+
+#[tokio::test]
+async fn a_pull_logs_in_and_does_not_wait_for_other_nodes() {
+    let (cluster, engine, content) = (Cluster::new(), Simulated::default(), content(10));
+    let digest = engine.registry_has(&content);
+    let copies = Copies::new(cluster.dial("n2"));
+    copies.set_sources(sources(&digest, Vec::new()));
+    let credential = |registry: &str| RegistryCredential {
+        registry: registry.into(),
+        username: "ada".into(),
+        password: "hunter2".into(),
+        ..RegistryCredential::default()
+    };
+    copies.set_credentials(vec![credential("ghcr.io"), credential("docker.io")]);
+    obtain(&copies, &engine, &digest).await.unwrap();
+    assert_eq!(engine.logins(), [credential("docker.io")]);
 }
 
 fn lineage() -> Lineage {

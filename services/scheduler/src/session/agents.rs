@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::assignments::Told;
 use super::relays::Relays;
+use crate::credentials::Credentials;
 use crate::decide::{MoveStep, record_event};
 use crate::state::State;
 
@@ -40,13 +41,14 @@ pub struct Agents {
     state: State,
     relays: Relays,
     redirect_port: u16,
+    credentials: Credentials,
 }
 
 impl Agents {
     /// Serves agents from `state`, and lets people reach them through `relays`. Proxies take connections
-    /// to service addresses at `redirect_port`.
-    pub fn new(state: State, relays: Relays, redirect_port: u16) -> Self {
-        Self { state, relays, redirect_port }
+    /// to service addresses at `redirect_port`. Nodes that pull log in with `credentials`.
+    pub fn new(state: State, relays: Relays, redirect_port: u16, credentials: Credentials) -> Self {
+        Self { state, relays, redirect_port, credentials }
     }
 }
 
@@ -81,6 +83,7 @@ impl SessionService for Agents {
             relays: self.relays.clone(),
             node,
             redirect_port: self.redirect_port,
+            credentials: self.credentials.clone(),
         };
         tokio::spawn(session.run(incoming, outgoing));
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -145,6 +148,7 @@ struct Session {
     relays: Relays,
     node: NodeId,
     redirect_port: u16,
+    credentials: Credentials,
 }
 
 impl Session {
@@ -204,7 +208,7 @@ impl Session {
         changes: &mut watch::Receiver<Arc<Snapshot>>,
         asked: &mut mpsc::Receiver<ToAgent>,
     ) -> String {
-        let mut told = Told::new(self.redirect_port);
+        let mut told = Told::new(self.redirect_port, self.credentials.clone());
         let mut ping = interval(PING_EVERY);
         loop {
             let message = tokio::select! {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use gantry_api::agent::v1::NetworkAttachment;
+use gantry_api::agent::v1::{NetworkAttachment, RegistryCredential};
 use gantry_api::node::v1::{
     Assignment, Assignments, ImageSource, Redirect, Segment, VolumeCopy, VolumeOffer, VolumeUse,
 };
@@ -13,11 +13,13 @@ use gantry_model::{
 };
 
 use super::sources::{image_sources, peer};
+use crate::credentials::Credentials;
 use crate::decide::{vip_range, volume_keys};
 
 /// What an agent was told last, so that only differences are sent.
 pub struct Told {
     redirect_port: u16,
+    credentials: Credentials,
     replicas: HashMap<ReplicaId, Arc<Replica>>,
     rest: Option<Rest>,
 }
@@ -31,10 +33,11 @@ struct Rest {
     image_sources: Vec<ImageSource>,
     volume_copies: Vec<VolumeCopy>,
     volume_offers: Vec<VolumeOffer>,
+    credentials: Vec<RegistryCredential>,
 }
 
 impl Rest {
-    fn of(snapshot: &Snapshot, node: &NodeId) -> Self {
+    fn of(snapshot: &Snapshot, node: &NodeId, credentials: &Credentials) -> Self {
         Self {
             segments: segments(snapshot, node),
             volumes: volumes(snapshot, node),
@@ -42,14 +45,15 @@ impl Rest {
             image_sources: image_sources(snapshot, node),
             volume_copies: volume_copies(snapshot, node),
             volume_offers: volume_offers(snapshot, node),
+            credentials: credentials.of_node(snapshot, node),
         }
     }
 }
 
 impl Told {
     /// Nothing yet. Proxies take connections to service addresses at `redirect_port`.
-    pub fn new(redirect_port: u16) -> Self {
-        Self { redirect_port, replicas: HashMap::new(), rest: None }
+    pub fn new(redirect_port: u16, credentials: Credentials) -> Self {
+        Self { redirect_port, credentials, replicas: HashMap::new(), rest: None }
     }
 
     /// What the agent has to be told now; `None` if it knows everything.
@@ -66,13 +70,21 @@ impl Told {
         }
         let removals: Vec<String> =
             self.replicas.keys().filter(|id| !current.contains_key(*id)).map(ToString::to_string).collect();
-        let rest = Rest::of(snapshot, node);
+        let rest = Rest::of(snapshot, node, &self.credentials);
         if !full && upserts.is_empty() && removals.is_empty() && self.rest.as_ref() == Some(&rest) {
             return None;
         }
         self.replicas = current;
         self.rest = Some(rest.clone());
-        let Rest { segments, volumes, volume_removals, image_sources, volume_copies, volume_offers } = rest;
+        let Rest {
+            segments,
+            volumes,
+            volume_removals,
+            image_sources,
+            volume_copies,
+            volume_offers,
+            credentials,
+        } = rest;
         let redirect = vip_range(&snapshot.cluster)
             .map(|range| Redirect { range: range.to_string(), port: self.redirect_port.into() });
         Some(Assignments {
@@ -86,6 +98,7 @@ impl Told {
             image_sources,
             volume_copies,
             volume_offers,
+            credentials,
         })
     }
 }
@@ -280,7 +293,7 @@ mod tests {
     fn an_agent_is_told_everything_once_and_then_only_what_changed() {
         let mut world = world();
         let node = NodeId::new("n1").unwrap();
-        let mut told = Told::new(7075);
+        let mut told = Told::new(7075, Credentials::default());
         let first = told.next(&world.snapshot, &node).unwrap();
         assert!(
             first.full && first.upserts.len() == 1 && first.segments.len() == 1 && first.volumes.len() == 1
@@ -306,7 +319,7 @@ mod tests {
             let node = if stage == MoveStage::Removing { &new } else { &old };
             let volume = Volume { moving: Some(moving), node: Some(node.clone()), ..volume.clone() };
             world.commit(&[gantry_model::Change::Put(gantry_model::Record::Volume(Arc::new(volume)))]);
-            let rest = |node| Rest::of(&world.snapshot, node);
+            let rest = |node| Rest::of(&world.snapshot, node, &Credentials::default());
             (rest(&old), rest(&new))
         };
         let (from, to) = at(MoveStage::Stopping);
