@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ".gantry.cluster.v1.BackupResponse",
             ".gantry.cluster.v1.CreateTokenResponse",
             ".gantry.cluster.v1.JoinRequest",
+            ".gantry.agent.v1.RegistryCredential",
             ".gantry.cluster.v1.RouteCertificate",
             ".gantry.cluster.v1.ServiceRoute",
             ".gantry.node.v1.Certificate",

@@ -10,6 +10,7 @@ mod inspect;
 mod resources;
 mod streams;
 mod translate;
+mod volumes;
 
 pub use containers::Created;
 pub use error::{Error, Kind};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use gantry_api::agent::v1::RegistryCredential;
 use gantry_api::node::v1::{ImageFound, ImageWanted, PullStep};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -41,7 +42,7 @@ pub async fn resolve(
         found = found.filter(|_| !wrong_platform);
     } else if wanted.always_pull || wrong_platform || found.is_none() {
         let tell = |step: PullStep| drop(steps.try_send(step));
-        if let Err(error) = pull(engine, name, &wanted.platform, tell).await {
+        if let Err(error) = pull(engine, name, &wanted.platform, wanted.credential.as_ref(), tell).await {
             return Err(explain(name, error));
         }
         found = engine.find_image(name).await?;
@@ -68,9 +69,10 @@ pub async fn pull(
     engine: &Engine,
     image: &str,
     platform: &str,
+    credential: Option<&RegistryCredential>,
     tell: impl Fn(PullStep),
 ) -> Result<(), Error> {
-    let mut pull = engine.pull(image, platform);
+    let mut pull = engine.pull(image, platform, credential);
     loop {
         let next = timeout(STALLED, pull.next()).await.map_err(|_| {
             Error::new(Kind::Timeout, format!("the pull made no progress for {} s", STALLED.as_secs()))

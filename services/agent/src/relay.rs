@@ -1,9 +1,11 @@
 //! Answers what a person asked the scheduler for, on a stream that is opened from here.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use gantry_api::agent::v1::{ExecResponse, exec_response};
 use gantry_api::node::v1::open_relay::Want;
@@ -11,8 +13,8 @@ use gantry_api::node::v1::relay_request::Message as ToScheduler;
 use gantry_api::node::v1::relay_response::Message as FromScheduler;
 use gantry_api::node::v1::relay_service_client::RelayServiceClient;
 use gantry_api::node::v1::{
-    ExecWanted, ImageWanted, LogsWanted as WireLogs, OpenRelay, RelayError, RelayRequest, RelayResponse,
-    StatsWanted,
+    CopyInWanted, CopyOutWanted, ExecWanted, ImageWanted, LogsWanted as WireLogs, OpenRelay, RelayError,
+    RelayRequest, RelayResponse, StatsWanted, TopWanted,
 };
 use gantry_model::{ReplicaId, ReplicaStatus};
 use tokio::sync::mpsc;
@@ -27,6 +29,8 @@ use crate::public::{Input, carry_process, exec_message, log_piece};
 use crate::transfer::Copies;
 
 const QUEUE: usize = 32;
+/// The largest piece of an archive that is sent.
+const LARGEST: usize = 256 << 10;
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often an agent that has nothing to say says so.
@@ -97,6 +101,9 @@ impl Answer {
             Some(Want::Exec(wanted)) => self.exec(wanted, incoming).await,
             Some(Want::Stats(wanted)) => self.stats(wanted).await,
             Some(Want::Image(wanted)) => self.image(wanted).await,
+            Some(Want::Top(wanted)) => self.top(wanted).await,
+            Some(Want::CopyOut(wanted)) => self.copy_out(wanted).await,
+            Some(Want::CopyIn(wanted)) => self.copy_in(wanted, incoming).await,
             None => Err(Status::unimplemented(
                 "this agent does not know what was asked: is it older than the scheduler?",
             )),
@@ -165,6 +172,53 @@ impl Answer {
             send(&self.outgoing, ToScheduler::Exec(ExecResponse { message })).await?;
         }
         Ok(())
+    }
+
+    async fn top(&self, wanted: TopWanted) -> Result<(), Status> {
+        let container = self.container(&wanted.replica_id)?;
+        let processes = self.engine.top(&container, &wanted.ps_args).await?;
+        send(&self.outgoing, ToScheduler::Top(processes)).await
+    }
+
+    async fn copy_out(&self, wanted: CopyOutWanted) -> Result<(), Status> {
+        let container = self.container(&wanted.replica_id)?;
+        let mut archive = self.engine.copy_out(&container, &wanted.path);
+        while let Some(chunk) = archive.next().await {
+            for part in chunk?.chunks(LARGEST) {
+                send(&self.outgoing, ToScheduler::Archive(part.to_vec())).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn copy_in(
+        &self,
+        wanted: CopyInWanted,
+        incoming: &mut Streaming<RelayResponse>,
+    ) -> Result<(), Status> {
+        let container = self.container(&wanted.replica_id)?;
+        let (bytes, archive) = mpsc::channel::<io::Result<Bytes>>(QUEUE);
+        let unpacking = self.engine.copy_in(&container, &wanted.path, ReceiverStream::new(archive));
+        let receiving = async {
+            loop {
+                let chunk = match incoming.message().await {
+                    Ok(Some(RelayResponse { message: Some(FromScheduler::Archive(chunk)) })) => {
+                        Ok(chunk.into())
+                    }
+                    Ok(Some(RelayResponse { message: Some(FromScheduler::ArchiveEnd(_)) })) => break,
+                    // Half an archive is not to be taken for a whole one.
+                    _ => Err(io::Error::other("the archive was cut off")),
+                };
+                let failed = chunk.is_err();
+                if bytes.send(chunk).await.is_err() || failed {
+                    break;
+                }
+            }
+            drop(bytes);
+        };
+        let (unpacked, ()) = tokio::join!(unpacking, receiving);
+        unpacked?;
+        send(&self.outgoing, ToScheduler::Unpacked(true)).await
     }
 
     async fn image(&self, wanted: ImageWanted) -> Result<(), Status> {

@@ -26,7 +26,7 @@ use crate::metrics;
 use crate::overlay::{Overlay, probes};
 use crate::public::{Containers, HostInfo, Images, Resources};
 use crate::session::{Own, Sessions};
-use crate::transfer::{Copies, Dial, Transfers};
+use crate::transfer::{Copies, Dial, Moves, Transfers};
 
 /// Calls in flight may take this long after the agent was asked to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -87,6 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let members = Members::open(config.data.clone(), config.scheduler.clone());
 
     let runtime = DockerRuntime::new(engine.clone(), identity.cluster.clone());
+    let moves = Moves::new(Dial::new(config.identity.clone()));
     // The lifecycle API is there at once: it says itself what the engine cannot do.
     let server = Server::bind(config.listen, &own)
         .await?
@@ -96,7 +97,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(VolumeServiceServer::new(Resources::new(engine.clone())))
         .serve(NetworkServiceServer::new(Resources::new(engine.clone())))
         .serve(HostServiceServer::new(HostInfo::new(engine.clone())))
-        .serve(TransferServiceServer::new(Transfers::new(runtime.clone())));
+        .serve(TransferServiceServer::new(Transfers::new(runtime.clone(), moves.clone())));
     let address = server.address()?;
     tracing::info!(%address, node = identity.name, "agent ready");
     let channel = dial(&members, &own);
@@ -108,6 +109,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         &identity,
         engine,
         runtime,
+        moves,
         disk,
         channel,
         members,
@@ -131,6 +133,7 @@ async fn manage(
     identity: &Identity,
     engine: Engine,
     runtime: DockerRuntime,
+    moves: Moves,
     disk: Disk,
     channel: tonic::transport::Channel,
     members: Members,
@@ -141,7 +144,7 @@ async fn manage(
 ) -> Result<(), Error> {
     let Some(folders) = find_folders(config, &engine, &stop).await? else { return Ok(()) };
     let copies = Copies::new(Dial::new(config.identity.clone()));
-    let fleet = Fleet::open(runtime.clone(), folders, disk, copies).await;
+    let fleet = Fleet::open(runtime.clone(), folders, disk, copies, moves.clone()).await;
     let (problem, problems) = watch::channel(None);
     let (network_problem, network_problems) = watch::channel(None);
     let (overlay_problem, overlay_problems) = watch::channel(None);
@@ -176,7 +179,8 @@ async fn manage(
     let serving_admin = admin::serve(config.admin, registry, readiness.clone(), stop.clone());
     let stopped = stop.clone();
     tokio::select! {
-        () = managed::watch(fleet.clone(), runtime, problem, stop.clone()) => Ok(()),
+        () = managed::watch(fleet.clone(), runtime.clone(), problem, stop.clone()) => Ok(()),
+        () = moves.run(runtime.clone(), stop.clone()) => Ok(()),
         () = fleet.keep_clean(stop.clone()) => Ok(()),
         () = sessions.run(stop.clone()) => Ok(()),
         () = firewall.keep(fleet.networks(), problems.clone(), network_problem, stop.clone()) => Ok(()),

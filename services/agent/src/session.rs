@@ -10,7 +10,7 @@ use gantry_api::node::v1::session_response::Message as FromScheduler;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
     self as node, Assignments, Heartbeat, Hello, ImageCopy, ImageReport, Lost, SessionRequest,
-    SessionResponse, StatusReport, VolumeRemoved,
+    SessionResponse, StatusReport, VolumeCopied, VolumeRemoved,
 };
 use gantry_boot::{Backoff, Members, chain, now};
 use gantry_model::{BrokenPath, Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
@@ -128,7 +128,8 @@ impl<R: Runtime> Sessions<R> {
                 self.beat(&outgoing, &refused),
                 self.report(&outgoing),
                 self.remove_volumes(&outgoing),
-                self.report_images(&outgoing)
+                self.report_images(&outgoing),
+                self.report_moves(&outgoing)
             )
         };
         tokio::pin!(talking);
@@ -273,6 +274,31 @@ impl<R: Runtime> Sessions<R> {
                     changes.has_changed().unwrap_or_default()
                 }
             };
+        }
+    }
+
+    /// How far volumes have come that move here, whenever that changes.
+    async fn report_moves(&self, outgoing: &mpsc::Sender<SessionRequest>) -> Result<(), Status> {
+        let mut progress = self.fleet.moves().progress();
+        let mut told = BTreeMap::new();
+        loop {
+            let current = progress.borrow_and_update().clone();
+            for (id, copy) in current.iter().filter(|(id, copy)| told.get(*id) != Some(*copy)) {
+                let copied = VolumeCopied {
+                    name: copy.name.clone(),
+                    move_id: id.clone(),
+                    done: copy.done,
+                    verified: copy.verified,
+                    error: copy.error.clone(),
+                    failures: copy.failures,
+                };
+                send(outgoing, ToScheduler::VolumeCopied(copied)).await?;
+            }
+            told = current;
+            if progress.changed().await.is_err() {
+                return Ok(());
+            }
+            sleep(PROGRESS).await;
         }
     }
 

@@ -6,6 +6,7 @@ mod cluster;
 mod converged;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod logs;
 mod nodes;

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod apply;
 pub mod config;
+pub mod credentials;
 pub mod decide;
 pub mod membership;
 pub mod metrics;

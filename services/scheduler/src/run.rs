@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{Clusters, Events, Nodes, Replicas, Routes, Services, Stacks, TrafficRates};
 use crate::config::Config;
+use crate::credentials::Credentials as Logins;
 use crate::membership::{Joining, LARGEST, Members, Office, Tokens, keep_denied, keep_own_renewed};
 use crate::open::{Founding, OpenError, open};
 use crate::session::{Agents, Hearing, Relays, Routing};
@@ -99,6 +100,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let relays = Relays::default();
     let traffic = Traffic::default();
     let hearing = Hearing::default();
+    let logins = Logins::default();
 
     let denied = DenyList::default();
     let joining = JoinServiceServer::new(Joining::new(state.clone(), office.clone()));
@@ -112,7 +114,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(ClusterServiceServer::new(Clusters::new(state.clone(), office.clone())))
         .serve(NodeServiceServer::new(Nodes::new(state.clone(), office.clone())))
         .serve(ResourceServiceServer::new(Clusters::new(state.clone(), office.clone())))
-        .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone())))
+        .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone(), logins.clone())))
         .serve(ServiceServiceServer::new(Services::new(state.clone())))
         .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
         .serve(RouteServiceServer::new(Routes::new(state.clone())))
@@ -124,6 +126,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
             relays.clone(),
             office.clone(),
             hearing.clone(),
+            logins.clone(),
         )))
         .serve(RelayServiceServer::new(relays))
         .serve(RoutingServiceServer::new(Routing::new(

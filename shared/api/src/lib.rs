@@ -24,6 +24,12 @@ pub mod agent {
             }
         }
 
+        impl std::fmt::Debug for RegistryCredential {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "RegistryCredential({})", self.registry)
+            }
+        }
+
         impl std::fmt::Debug for ExecStart {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "ExecStart({})", self.id)

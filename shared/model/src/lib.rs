@@ -15,6 +15,7 @@ mod membership;
 mod node;
 mod placement;
 mod record;
+mod registry;
 mod route;
 mod service;
 mod snapshot;
@@ -39,6 +40,7 @@ pub use membership::{Denied, JoinToken, TokenOver};
 pub use node::{Availability, Host, Node, NodeRole, Proxy};
 pub use placement::{ATTRIBUTES, Attribute, BadPlacement, Constraint, Mode, Placement, architecture};
 pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Secret, Severity, Volume};
+pub use registry::{DEFAULT_REGISTRY, registry_of};
 pub use route::{
     Balance, Certificate, HashOn, Policy, Route, RouteFilters, UpstreamProtocol, is_host_pattern, is_token,
 };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bollard::auth::DockerCredentials;
 use bollard::body_try_stream;
 use bollard::models::{BuildInfo, ImageInspect};
 use bollard::query_parameters::{
@@ -12,6 +13,7 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use gantry_api::agent::v1 as wire;
+use gantry_model::DEFAULT_REGISTRY;
 use prost_types::Timestamp as WireTime;
 use tokio::time::timeout;
 
@@ -70,26 +72,33 @@ impl Engine {
     }
 
     /// Fetches an image from its registry.
-    pub fn pull(&self, image: &str, platform: &str) -> Flow<wire::PullImageResponse> {
+    pub fn pull(
+        &self,
+        image: &str,
+        platform: &str,
+        credential: Option<&wire::RegistryCredential>,
+    ) -> Flow<wire::PullImageResponse> {
         let (name, tag) = split_tag(image);
         let mut options = CreateImageOptionsBuilder::new().from_image(name).tag(tag);
         if !platform.is_empty() {
             options = options.platform(platform);
         }
         let bytes = |count: Option<i64>| u64::try_from(count.unwrap_or_default()).unwrap_or_default();
-        Box::pin(self.docker.create_image(Some(options.build()), None, None).map(move |step| {
-            let step = step?;
-            if let Some(error) = step.error_detail {
-                return Err(failed(error.message.unwrap_or_default()));
-            }
-            let progress = step.progress_detail.unwrap_or_default();
-            Ok(wire::PullImageResponse {
-                layer: step.id.unwrap_or_default(),
-                status: step.status.unwrap_or_default(),
-                current: bytes(progress.current),
-                total: bytes(progress.total),
-            })
-        }))
+        Box::pin(self.docker.create_image(Some(options.build()), None, credential.map(login)).map(
+            move |step| {
+                let step = step?;
+                if let Some(error) = step.error_detail {
+                    return Err(failed(error.message.unwrap_or_default()));
+                }
+                let progress = step.progress_detail.unwrap_or_default();
+                Ok(wire::PullImageResponse {
+                    layer: step.id.unwrap_or_default(),
+                    status: step.status.unwrap_or_default(),
+                    current: bytes(progress.current),
+                    total: bytes(progress.total),
+                })
+            },
+        ))
     }
 
     /// The host's images.
@@ -229,6 +238,20 @@ impl Engine {
             }
         }
         Ok(images)
+    }
+}
+
+fn login(credential: &wire::RegistryCredential) -> DockerCredentials {
+    let text = |text: &String| (!text.is_empty()).then(|| text.clone());
+    DockerCredentials {
+        username: text(&credential.username),
+        password: text(&credential.password),
+        identitytoken: text(&credential.identity_token),
+        serveraddress: Some(match credential.registry.as_str() {
+            DEFAULT_REGISTRY => "https://index.docker.io/v1/".to_owned(),
+            registry => registry.to_owned(),
+        }),
+        ..DockerCredentials::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use gantry_api::agent::v1::FilterValues;
+use gantry_api::agent::v1::{FilterValues, RegistryCredential, Volume};
 use gantry_model::{ClusterId, Mount, ReplicaId};
 use prost_types::Timestamp as WireTime;
 
@@ -19,6 +19,9 @@ use crate::transfer::ImageNeeded;
 const ACTIONS: [&str; 10] =
     ["create", "start", "die", "destroy", "pause", "unpause", "oom", "restart", "rename", "health_status"];
 
+/// The label with the move that a volume was made for.
+const MOVE_LABEL: &str = "gantry.move";
+
 /// The engine, as far as one cluster's containers go.
 #[derive(Clone)]
 pub struct DockerRuntime {
@@ -30,6 +33,14 @@ impl DockerRuntime {
     /// The containers of `cluster` on `engine`.
     pub fn new(engine: Engine, cluster: ClusterId) -> Self {
         Self { engine, cluster }
+    }
+
+    async fn find_volume(&self, name: &str) -> Result<Option<Volume>, Error> {
+        match self.engine.volume(name).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn of_cluster(&self) -> BTreeMap<String, FilterValues> {
@@ -134,8 +145,12 @@ impl Runtime for DockerRuntime {
         Ok(names.filter_map(|name| crate::images::kept_digest(name)).collect())
     }
 
-    async fn pull(&self, needed: ImageNeeded<'_>) -> Result<(), Error> {
-        crate::images::pull(&self.engine, needed.image, needed.platform, |_| ()).await
+    async fn pull(
+        &self,
+        needed: ImageNeeded<'_>,
+        credential: Option<&RegistryCredential>,
+    ) -> Result<(), Error> {
+        crate::images::pull(&self.engine, needed.image, needed.platform, credential, |_| ()).await
     }
 
     async fn export_image(&self, digest: &str) -> Result<(u64, Flow<Bytes>), Error> {
@@ -222,6 +237,40 @@ impl Runtime for DockerRuntime {
             .create_volume(&volume.name, &volume.driver, &volume.options, &volume.labels)
             .await
             .map(drop)
+    }
+
+    async fn begin_volume(&self, volume: &VolumeUse, move_id: &str) -> Result<(), Error> {
+        if let Some(found) = self.find_volume(&volume.name).await? {
+            return Err(Error::new(
+                Kind::AlreadyExists,
+                format!(
+                    "there is a volume {} already that this move did not make (made {}): remove it there, if it is not needed, with `docker volume rm {}`",
+                    volume.name,
+                    found.created_at.map(|time| time.to_string()).unwrap_or_default(),
+                    volume.name
+                ),
+            ));
+        }
+        let mut labels = volume.labels.clone();
+        labels.insert(MOVE_LABEL.to_owned(), move_id.to_owned());
+        self.engine.create_volume(&volume.name, &volume.driver, &volume.options, &labels).await.map(drop)
+    }
+
+    async fn clear_volume(&self, name: &str, move_id: &str) -> Result<(), Error> {
+        match self.find_volume(name).await? {
+            Some(found) if found.labels.get(MOVE_LABEL).map(String::as_str) == Some(move_id) => {
+                self.remove_volume(name).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn export_volume(&self, name: &str) -> Result<Flow<Bytes>, Error> {
+        self.engine.read_volume(name).await
+    }
+
+    async fn import_volume(&self, name: &str, archive: Archive) -> Result<(), Error> {
+        self.engine.write_volume(name, archive).await
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), Error> {

@@ -20,7 +20,7 @@ use super::runtime::Runtime;
 use super::segments::Segments;
 use super::supervisor::{Input, Shared, Sight, Supervisor};
 use crate::engine::{Error, Observed};
-use crate::transfer::Copies;
+use crate::transfer::{Copies, Moves};
 
 /// Containers that are made or started at a time. Measured: from two on, more bring nothing.
 const STARTS: usize = 4;
@@ -63,7 +63,7 @@ struct Inner {
 
 impl<R: Runtime> Fleet<R> {
     /// Takes up what was wanted last.
-    pub async fn open(runtime: R, folders: Folders, disk: Disk, copies: Copies) -> Self {
+    pub async fn open(runtime: R, folders: Folders, disk: Disk, copies: Copies, moves: Moves) -> Self {
         let shared = Arc::new(Shared {
             runtime,
             board: Board::default(),
@@ -71,6 +71,7 @@ impl<R: Runtime> Fleet<R> {
             volumes: std::sync::Mutex::new(disk.volumes.clone()),
             folders,
             copies,
+            moves,
             starts: Semaphore::new(STARTS),
             stops: Semaphore::new(STOPS),
         });
@@ -113,6 +114,11 @@ impl<R: Runtime> Fleet<R> {
     /// Where images come from.
     pub fn copies(&self) -> &Copies {
         &self.shared.copies
+    }
+
+    /// The volumes that move.
+    pub fn moves(&self) -> &Moves {
+        &self.shared.moves
     }
 
     /// The digests of the cluster's images that this node has.
@@ -175,6 +181,9 @@ impl<R: Runtime> Fleet<R> {
         }
         let full = message.full;
         self.shared.copies.set_sources(std::mem::take(&mut message.image_sources));
+        self.shared.copies.set_credentials(std::mem::take(&mut message.credentials));
+        let (copies, offers) = (&mut message.volume_copies, &mut message.volume_offers);
+        self.shared.moves.set(std::mem::take(copies), std::mem::take(offers));
         let next = next_disk(&inner.disk, lineage, message, now);
         if next != inner.disk {
             let (saved, folder) = (next.clone(), self.shared.folders.own.clone());

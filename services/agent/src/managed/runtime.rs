@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use gantry_api::agent::v1::RegistryCredential;
 use gantry_model::{Mount, ReplicaId};
 use prost_types::Timestamp as WireTime;
 
@@ -66,7 +67,11 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     /// The digests of the images that have such a name.
     fn kept_images(&self) -> impl Future<Output = Done<BTreeSet<String>>> + Send;
     /// Fetches an image from its registry.
-    fn pull(&self, needed: ImageNeeded<'_>) -> impl Future<Output = Done<()>> + Send;
+    fn pull(
+        &self,
+        needed: ImageNeeded<'_>,
+        credential: Option<&RegistryCredential>,
+    ) -> impl Future<Output = Done<()>> + Send;
     /// A kept image as an archive, and about how many bytes that has.
     fn export_image(&self, digest: &str) -> impl Future<Output = Done<(u64, Flow<Bytes>)>> + Send;
     /// Loads an image from an archive, and makes sure that it is the one of that digest.
@@ -79,6 +84,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn remove_segment(&self, name: &str) -> impl Future<Output = Done<()>> + Send;
     /// Makes the volume if it is not there.
     fn ensure_volume(&self, volume: &VolumeUse) -> impl Future<Output = Done<()>> + Send;
+    /// Makes an empty volume for a move. One of that name must not be there.
+    fn begin_volume(&self, volume: &VolumeUse, move_id: &str) -> impl Future<Output = Done<()>> + Send;
+    /// Removes a volume that was made for that move; any other is left alone.
+    fn clear_volume(&self, name: &str, move_id: &str) -> impl Future<Output = Done<()>> + Send;
+    /// What is in a volume, as a tar archive.
+    fn export_volume(&self, name: &str) -> impl Future<Output = Done<Flow<Bytes>>> + Send;
+    /// Unpacks such an archive into a volume.
+    fn import_volume(&self, name: &str, archive: Archive) -> impl Future<Output = Done<()>> + Send;
     /// Removes a volume and what is in it; one that is gone already is left alone.
     fn remove_volume(&self, name: &str) -> impl Future<Output = Done<()>> + Send;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use gantry_api::agent::v1::ContainerState as State;
+use gantry_api::agent::v1::{ContainerState as State, RegistryCredential};
 use gantry_model::{Health, Mount, ReplicaId, Timestamp};
 use prost_types::Timestamp as WireTime;
 use sha2::{Digest as _, Sha256};
@@ -50,8 +50,14 @@ struct Engine {
     registry: BTreeMap<String, Vec<u8>>,
     /// How often something was pulled.
     pulls: usize,
+    /// What was logged in with.
+    logins: Vec<RegistryCredential>,
     /// How many images were loaded.
     imports: usize,
+    /// Volumes by name: the move that each was made for, and an archive of what is in it.
+    volumes: BTreeMap<String, (Option<String>, Vec<u8>)>,
+    /// What the next volume that is written will have in it, whatever was written.
+    loses: Option<Vec<u8>>,
     /// The largest image for which there is room.
     room: usize,
 }
@@ -76,7 +82,10 @@ impl Default for Simulated {
             images: BTreeMap::new(),
             registry: BTreeMap::new(),
             pulls: 0,
+            logins: Vec::new(),
             imports: 0,
+            volumes: BTreeMap::new(),
+            loses: None,
             room: usize::MAX,
         })))
     }
@@ -163,9 +172,29 @@ impl Simulated {
         self.lock().pulls
     }
 
+    /// It has a volume, with what is in that archive.
+    pub fn has_volume(&self, name: &str, archive: &[u8]) {
+        self.lock().volumes.insert(name.to_owned(), (None, archive.to_owned()));
+    }
+
+    /// An archive of what is in a volume.
+    pub fn volume(&self, name: &str) -> Option<Vec<u8>> {
+        self.lock().volumes.get(name).map(|(_, content)| content.clone())
+    }
+
+    /// The next volume that is written will have this in it.
+    pub fn loses(&self, archive: &[u8]) {
+        self.lock().loses = Some(archive.to_owned());
+    }
+
     /// How many images were loaded.
     pub fn imports(&self) -> usize {
         self.lock().imports
+    }
+
+    /// What was logged in with.
+    pub fn logins(&self) -> Vec<RegistryCredential> {
+        self.lock().logins.clone()
     }
 
     /// There is room for images of at most that many bytes.
@@ -289,8 +318,13 @@ impl Runtime for Simulated {
         Ok(self.lock().images.keys().cloned().collect())
     }
 
-    async fn pull(&self, needed: ImageNeeded<'_>) -> Result<(), Error> {
+    async fn pull(
+        &self,
+        needed: ImageNeeded<'_>,
+        credential: Option<&RegistryCredential>,
+    ) -> Result<(), Error> {
         let mut engine = self.lock();
+        engine.logins.extend(credential.cloned());
         engine.pulls += 1;
         match engine.registry.get(needed.digest).cloned() {
             Some(content) => {
@@ -347,7 +381,55 @@ impl Runtime for Simulated {
         Ok(())
     }
 
-    async fn remove_volume(&self, _: &str) -> Result<(), Error> {
+    async fn begin_volume(&self, volume: &VolumeUse, move_id: &str) -> Result<(), Error> {
+        let mut engine = self.lock();
+        if engine.volumes.contains_key(&volume.name) {
+            return Err(Error::new(
+                Kind::AlreadyExists,
+                format!("there is a volume {} already", volume.name),
+            ));
+        }
+        engine.volumes.insert(volume.name.clone(), (Some(move_id.to_owned()), Vec::new()));
+        Ok(())
+    }
+
+    async fn clear_volume(&self, name: &str, move_id: &str) -> Result<(), Error> {
+        let mut engine = self.lock();
+        if engine.volumes.get(name).is_some_and(|(made_for, _)| made_for.as_deref() == Some(move_id)) {
+            engine.volumes.remove(name);
+        }
+        Ok(())
+    }
+
+    async fn export_volume(&self, name: &str) -> Result<Flow<Bytes>, Error> {
+        let found = self.lock().volumes.get(name).map(|(_, content)| content.clone());
+        let content = found.ok_or_else(|| Error::new(Kind::NotFound, format!("no such volume: {name}")))?;
+        let chunks: Vec<_> = content.chunks(8 << 10).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        Ok(Box::pin(futures_util::stream::iter(chunks)))
+    }
+
+    async fn import_volume(&self, name: &str, mut archive: Archive) -> Result<(), Error> {
+        let mut content = Vec::new();
+        while let Some(chunk) = archive.next().await {
+            content.extend_from_slice(&chunk.map_err(|error| Error::new(Kind::Internal, error.to_string()))?);
+        }
+        let mut engine = self.lock();
+        if content.len() > engine.room {
+            return Err(Error::new(Kind::Exhausted, "write /var: no space left on device"));
+        }
+        if let Some(lost) = engine.loses.take() {
+            content = lost;
+        }
+        let (_, volume) = engine
+            .volumes
+            .get_mut(name)
+            .ok_or_else(|| Error::new(Kind::NotFound, format!("no such volume: {name}")))?;
+        *volume = content;
+        Ok(())
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), Error> {
+        self.lock().volumes.remove(name);
         Ok(())
     }
 }

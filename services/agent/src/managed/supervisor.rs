@@ -16,7 +16,7 @@ use super::runtime::Runtime;
 use super::segments::Segments;
 use super::status::{Activity, status};
 use crate::engine::{Error, Kind, Observed};
-use crate::transfer::{Copies, ImageNeeded};
+use crate::transfer::{Copies, ImageNeeded, Moves};
 
 /// What is known of a replica's container.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,6 +53,8 @@ pub struct Shared<R> {
     pub folders: Folders,
     /// Where images come from.
     pub copies: Copies,
+    /// Volumes that move here or away.
+    pub moves: Moves,
     /// How many containers are made or started at a time: more would only queue in the engine.
     pub starts: Semaphore,
     /// How many are stopped or removed at a time.

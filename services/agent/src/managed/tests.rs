@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::simulated::{Fate, Simulated};
 use super::{Assigned, Disk, Fleet, Folders, watch};
-use crate::transfer::{Copies, Dial};
+use crate::transfer::{Copies, Dial, Moves};
 
 const REPLICAS: u8 = 4;
 /// Longer than any backoff.
@@ -105,7 +105,8 @@ async fn agent(engine: &Simulated, folder: &TempDir) -> (Fleet<Simulated>, JoinS
     let path = folder.path().to_owned();
     let folders = Folders { own: path.clone(), host: path.clone() };
     let copies = Copies::new(Dial::new(path.clone()));
-    let fleet = Fleet::open(engine.clone(), folders, Disk::load(&path).unwrap(), copies).await;
+    let moves = Moves::new(Dial::new(path.clone()));
+    let fleet = Fleet::open(engine.clone(), folders, Disk::load(&path).unwrap(), copies, moves).await;
     let mut tasks = JoinSet::new();
     let (problem, _) = channel::channel(None);
     tasks.spawn(watch(fleet.clone(), engine.clone(), problem, CancellationToken::new()));

@@ -28,11 +28,11 @@ impl ImageService for Images {
     type PullImageStream = Answers<PullImageResponse>;
 
     async fn pull_image(&self, request: Request<PullImageRequest>) -> Answer<Self::PullImageStream> {
-        let PullImageRequest { image, platform } = request.into_inner();
+        let PullImageRequest { image, platform, credential } = request.into_inner();
         if image.is_empty() {
             return Err(Status::invalid_argument("image is missing"));
         }
-        let stream = self.engine.pull(&image, &platform).map(|step| Ok(step?));
+        let stream = self.engine.pull(&image, &platform, credential.as_ref()).map(|step| Ok(step?));
         Ok(Response::new(Box::pin(stream)))
     }
 

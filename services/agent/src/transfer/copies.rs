@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use gantry_api::agent::v1::RegistryCredential;
 use gantry_api::node::v1 as wire;
+use gantry_model::registry_of;
 use tokio::sync::watch;
 
 use super::dial::{Dial, Peer};
@@ -50,6 +52,8 @@ struct Inner {
     running: watch::Sender<BTreeMap<String, Copy>>,
     /// Digests of images that are known to have a name which keeps them from being pruned.
     kept: Mutex<BTreeSet<String>>,
+    /// How to log in to registries. Never on disk.
+    credentials: Mutex<Vec<RegistryCredential>>,
     /// Counts changes of what images there are.
     changes: watch::Sender<u64>,
 }
@@ -64,6 +68,7 @@ impl Copies {
                 sources: watch::Sender::default(),
                 running: watch::Sender::default(),
                 kept: Mutex::default(),
+                credentials: Mutex::default(),
                 changes: watch::Sender::default(),
             }),
         }
@@ -80,6 +85,21 @@ impl Copies {
             *known = sources;
             changed
         });
+    }
+
+    /// Takes in how to log in to the registries of what this node needs.
+    pub fn set_credentials(&self, credentials: Vec<RegistryCredential>) {
+        *self.inner.credentials.lock().unwrap_or_else(PoisonError::into_inner) = credentials;
+    }
+
+    async fn pull<R: Runtime>(&self, runtime: &R, needed: ImageNeeded<'_>) -> Result<(), Error> {
+        let credential = self.credential(needed.image);
+        runtime.pull(needed, credential.as_ref()).await
+    }
+
+    fn credential(&self, image: &str) -> Option<RegistryCredential> {
+        let known = self.inner.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|credential| credential.registry == registry_of(image)).cloned()
     }
 
     /// What is on its way here, by digest.
@@ -116,26 +136,29 @@ impl Copies {
         loop {
             let known = sources.borrow_and_update().get(needed.digest).cloned();
             match known {
-                Some(peers) if peers.is_empty() => {
+                // Who may log in to the registry need not wait for anybody.
+                Some(peers) if peers.is_empty() && self.credential(needed.image).is_none() => {
                     tell("waits for a copy of its image: the nodes that have it are feeding others".into());
                     if sources.changed().await.is_err() {
                         return Err(Error::new(Kind::Internal, "the agent ends"));
                     }
                 }
-                Some(peers) => {
+                Some(peers) if !peers.is_empty() => {
                     match self.copy(runtime, needed.digest, &peers, &tell).await {
                         Ok(()) => {}
                         // Nobody has it after all; a registry may.
-                        Err(error) if error.kind == Kind::NotFound => runtime.pull(needed).await?,
+                        Err(error) if error.kind == Kind::NotFound => self.pull(runtime, needed).await?,
                         Err(error) => return Err(error),
                     }
                     return self.came(runtime, needed).await;
                 }
-                None => {
+                _ => {
+                    let has_source =
+                        |sources: &Sources| sources.get(needed.digest).is_some_and(|peers| !peers.is_empty());
                     tokio::select! {
-                        pulled = runtime.pull(needed) => pulled?,
+                        pulled = self.pull(runtime, needed) => pulled?,
                         // Another node has it after all, and is quicker.
-                        Ok(_) = sources.wait_for(|sources| sources.contains_key(needed.digest)) => continue,
+                        Ok(_) = sources.wait_for(has_source) => continue,
                     }
                     return self.came(runtime, needed).await;
                 }

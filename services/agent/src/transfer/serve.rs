@@ -6,10 +6,11 @@ use std::sync::Arc;
 use futures_util::{Stream, StreamExt as _};
 use gantry_api::node::v1::transfer_service_server::TransferService;
 use gantry_api::node::v1::{FetchImageRequest, FetchImageResponse, FetchVolumeRequest, FetchVolumeResponse};
+use gantry_boot::caller;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
-use super::pieces;
+use super::{Moves, pieces};
 use crate::managed::Runtime;
 
 /// Transfers that are served at a time. The scheduler sends fewer here; the rest is for those that come
@@ -21,13 +22,14 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// Serves what is on this node.
 pub struct Transfers<R> {
     runtime: R,
+    moves: Moves,
     serving: Arc<Semaphore>,
 }
 
 impl<R: Runtime> Transfers<R> {
-    /// Serves what `runtime` has.
-    pub fn new(runtime: R) -> Self {
-        Self { runtime, serving: Arc::new(Semaphore::new(AT_A_TIME)) }
+    /// Serves what `runtime` has; of its volumes only those that move away.
+    pub fn new(runtime: R, moves: Moves) -> Self {
+        Self { runtime, moves, serving: Arc::new(Semaphore::new(AT_A_TIME)) }
     }
 
     /// A place among those that are served, held as long as the answer flows.
@@ -78,8 +80,18 @@ impl<R: Runtime> TransferService for Transfers<R> {
 
     async fn fetch_volume(
         &self,
-        _: Request<FetchVolumeRequest>,
+        request: Request<FetchVolumeRequest>,
     ) -> Result<Response<Self::FetchVolumeStream>, Status> {
-        Err(Status::unimplemented("volumes do not move yet"))
+        let node = caller(&request)?.name.clone();
+        let FetchVolumeRequest { name, move_id } = request.into_inner();
+        if !self.moves.is_offered(&name, &move_id, &node) {
+            return Err(Status::permission_denied(format!(
+                "the volume {name} does not move from here to node {node}, as far as this agent was told"
+            )));
+        }
+        let place = self.place()?;
+        let pieces = pieces::cut(self.runtime.export_volume(&name).await?, 0);
+        let answers = pieces.map(|piece| Ok(FetchVolumeResponse { piece: Some(piece?) }));
+        Ok(Response::new(held(answers, place)))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
-use gantry_api::agent::v1::ContainerSpec;
+use gantry_api::agent::v1::{ContainerSpec, RegistryCredential};
 use gantry_api::cluster::v1::Goal;
 use gantry_api::node::v1::piece::Kind as PieceKind;
 use gantry_api::node::v1::transfer_service_server::{TransferService, TransferServiceServer};
@@ -23,10 +23,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{Copies, Dial, ImageNeeded, Transfers, pieces};
+use super::{Copies, Dial, ImageNeeded, Moves, Transfers, pieces};
 use crate::engine::{Error, Kind};
 use crate::managed::simulated::Simulated;
 use crate::managed::{Disk, Fleet, Folders, Runtime};
+
+mod volumes;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -138,7 +140,7 @@ impl Cluster {
     async fn source(&self, node: &str, content: &[u8]) -> WirePeer {
         let engine = Simulated::default();
         engine.has_image(content);
-        self.serve(node, Transfers::new(engine)).await
+        self.serve(node, Transfers::new(engine, Moves::new(self.dial(node)))).await
     }
 
     async fn faulty(&self, node: &str, content: &[u8], fault: Fault) -> (WirePeer, Arc<Mutex<usize>>) {
@@ -276,6 +278,23 @@ async fn an_image_that_no_node_has_is_pulled() {
     assert_eq!(engine.pulls(), 2);
 }
 
+#[tokio::test]
+async fn a_pull_logs_in_and_does_not_wait_for_other_nodes() {
+    let (cluster, engine, content) = (Cluster::new(), Simulated::default(), content(10));
+    let digest = engine.registry_has(&content);
+    let copies = Copies::new(cluster.dial("n2"));
+    copies.set_sources(sources(&digest, Vec::new()));
+    let credential = |registry: &str| RegistryCredential {
+        registry: registry.into(),
+        username: "ada".into(),
+        password: "hunter2".into(),
+        ..RegistryCredential::default()
+    };
+    copies.set_credentials(vec![credential("ghcr.io"), credential("docker.io")]);
+    obtain(&copies, &engine, &digest).await.unwrap();
+    assert_eq!(engine.logins(), [credential("docker.io")]);
+}
+
 fn lineage() -> Lineage {
     Lineage {
         cluster: ClusterId::new("c1").unwrap(),
@@ -295,7 +314,14 @@ async fn fleet(
     let path = cluster.folder.path().join("state");
     std::fs::create_dir_all(&path).unwrap();
     let folders = Folders { own: path.clone(), host: path };
-    let fleet = Fleet::open(engine.clone(), folders, Disk::default(), Copies::new(cluster.dial("n2"))).await;
+    let fleet = Fleet::open(
+        engine.clone(),
+        folders,
+        Disk::default(),
+        Copies::new(cluster.dial("n2")),
+        Moves::new(cluster.dial("n2")),
+    )
+    .await;
     fleet.see_all(Vec::new()).await;
     let assignment = Assignment {
         replica_id: "r1".into(),

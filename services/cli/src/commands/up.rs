@@ -129,7 +129,11 @@ fn spinner(message: &str) -> Option<ProgressBar> {
 }
 
 async fn apply(cluster: &Cluster, project: &Project, force_recreate: bool) -> Result<Vec<PlannedChange>> {
-    let request = ApplyStackRequest { spec: Some(wire::write_stack(&project.stack)), force_recreate };
+    let request = ApplyStackRequest {
+        spec: Some(wire::write_stack(&project.stack)),
+        force_recreate,
+        credentials: Vec::new(),
+    };
     let mut steps = cluster.stacks().apply_stack(request).await?.into_inner();
     let mut bars: BTreeMap<String, Option<ProgressBar>> = BTreeMap::new();
     let applied = loop {

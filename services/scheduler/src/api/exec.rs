@@ -34,21 +34,20 @@ pub async fn read_target(incoming: &mut Streaming<ExecRequest>) -> Result<ExecTa
 }
 
 /// The replica that is meant.
-pub fn choose(snapshot: &Snapshot, target: &ExecTarget) -> Result<Arc<Replica>, Status> {
-    if !target.target.contains('/') {
-        return find_replica(snapshot, &target.target).cloned();
+pub fn choose(snapshot: &Snapshot, target: &str, slot: u32) -> Result<Arc<Replica>, Status> {
+    if !target.contains('/') {
+        return find_replica(snapshot, target).cloned();
     }
-    let service = find_service(snapshot, &target.target)?;
+    let service = find_service(snapshot, target)?;
     let running = |replica: &&Arc<Replica>| {
         snapshot.status_of(&replica.id).is_some_and(|status| status.phase == Phase::Running)
     };
     let mut candidates = snapshot
         .replicas_of(&service.id)
         .filter(|replica| replica.goal == Goal::Run)
-        .filter(|replica| target.slot == 0 || replica.slot == target.slot);
+        .filter(|replica| slot == 0 || replica.slot == slot);
     candidates.find(running).cloned().ok_or_else(|| {
-        let which =
-            if target.slot == 0 { "no replica".to_owned() } else { format!("no replica {}", target.slot) };
+        let which = if slot == 0 { "no replica".to_owned() } else { format!("no replica {slot}") };
         Status::failed_precondition(format!(
             "{which} of {} runs: `gantry why {}` says why",
             service.id, service.id

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use super::admit::Resolved;
+use crate::credentials::Credentials;
 use crate::session::Relays;
 use crate::state::State;
 
@@ -36,6 +37,7 @@ pub enum Reach {
 pub async fn resolve(
     state: &State,
     relays: &Relays,
+    credentials: &Credentials,
     spec: &StackSpec,
     reach: Reach,
     progress: Option<&mpsc::Sender<ApplyProgress>>,
@@ -59,7 +61,15 @@ pub async fn resolve(
     let nodes = ready_nodes(&state.snapshot())?;
     let mut resolved = BTreeMap::new();
     for (image, platform, always_pull, never_pull) in wanted {
-        let ask = ImageWanted { image: image.clone(), always_pull, never_pull, platform, timeout: None };
+        let credential = credentials.of_image(&image);
+        let ask = ImageWanted {
+            image: image.clone(),
+            always_pull,
+            never_pull,
+            platform,
+            timeout: None,
+            credential,
+        };
         let found = match resolve_one(relays, &nodes, ask, progress).await {
             Ok((node, found)) => {
                 has_image(state, &node, &found.digest);
@@ -83,7 +93,7 @@ async fn resolve_one(
     ask: ImageWanted,
     progress: Option<&mpsc::Sender<ApplyProgress>>,
 ) -> Result<(NodeId, ImageFound), Status> {
-    let look = ImageWanted { never_pull: true, always_pull: false, ..ask.clone() };
+    let look = ImageWanted { never_pull: true, always_pull: false, credential: None, ..ask.clone() };
     let mut newest: Option<(NodeId, ImageFound)> = None;
     let mut failed = Status::not_found("it is on no node, and may not be pulled");
     if !ask.always_pull {

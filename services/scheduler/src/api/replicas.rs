@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use gantry_api::cluster::v1::replica_service_server::ReplicaService;
 use gantry_api::cluster::v1::{
-    ExecRequest, ExecResponse, ListReplicasRequest, ListReplicasResponse, StreamLogsRequest,
-    StreamLogsResponse, StreamStatsRequest, StreamStatsResponse,
+    CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse, ExecRequest, ExecResponse,
+    ListReplicasRequest, ListReplicasResponse, StreamLogsRequest, StreamLogsResponse, StreamStatsRequest,
+    StreamStatsResponse, TopReplicaRequest, TopReplicaResponse,
 };
 use gantry_model::wire::View;
 use gantry_model::{Goal, Node, Replica, Snapshot};
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{exec, find_service, logs, stats};
+use super::{exec, files, find_service, logs, stats};
 use crate::session::Relays;
 use crate::state::State;
 
@@ -104,7 +105,7 @@ impl ReplicaService for Replicas {
         let mut incoming = request.into_inner();
         let target = exec::read_target(&mut incoming).await?;
         let snapshot = self.state.snapshot();
-        let replica = exec::choose(&snapshot, &target)?;
+        let replica = exec::choose(&snapshot, &target.target, target.slot)?;
         let relay = exec::open(&self.relays, &snapshot, &replica, target).await?;
         let (answers, stream) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
@@ -113,6 +114,45 @@ impl ReplicaService for Replicas {
             }
         });
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn top_replica(
+        &self,
+        request: Request<TopReplicaRequest>,
+    ) -> Result<Response<TopReplicaResponse>, Status> {
+        let TopReplicaRequest { replica, ps_args } = request.into_inner();
+        let replica = files::target(&self.state.snapshot(), replica)?;
+        Ok(Response::new(files::top(self, &replica, ps_args).await?))
+    }
+
+    type CopyOutStream = ReceiverStream<Result<CopyOutResponse, Status>>;
+
+    async fn copy_out(
+        &self,
+        request: Request<CopyOutRequest>,
+    ) -> Result<Response<Self::CopyOutStream>, Status> {
+        let CopyOutRequest { replica, path } = request.into_inner();
+        let replica = files::target(&self.state.snapshot(), replica)?;
+        let relay = files::open_out(self, &replica, path).await?;
+        let (answers, stream) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = files::carry_out(relay, &answers) => {}
+                () = answers.closed() => {}
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn copy_in(
+        &self,
+        request: Request<Streaming<CopyInRequest>>,
+    ) -> Result<Response<CopyInResponse>, Status> {
+        let mut incoming = request.into_inner();
+        let start = files::read_start(&mut incoming).await?;
+        let replica = files::target(&self.state.snapshot(), start.replica)?;
+        files::carry_in(self, &replica, start.path, incoming).await?;
+        Ok(Response::new(CopyInResponse {}))
     }
 
     type StreamStatsStream = ReceiverStream<Result<StreamStatsResponse, Status>>;

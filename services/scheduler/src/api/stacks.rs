@@ -22,6 +22,7 @@ use super::Refused;
 use super::admit::{Admission, Asked, admit};
 use super::converged::{converged, proxies_serve};
 use super::images::{self, Reach};
+use crate::credentials::Credentials;
 use crate::decide::record_event;
 use crate::session::Relays;
 use crate::state::State;
@@ -37,12 +38,14 @@ const QUEUE: usize = 16;
 pub struct Stacks {
     state: State,
     relays: Relays,
+    credentials: Credentials,
 }
 
 impl Stacks {
-    /// Serves the stacks of `state`; nodes are asked for images through `relays`.
-    pub fn new(state: State, relays: Relays) -> Self {
-        Self { state, relays }
+    /// Serves the stacks of `state`; nodes are asked for images through `relays`, and
+    /// log in to registries with `credentials`.
+    pub fn new(state: State, relays: Relays, credentials: Credentials) -> Self {
+        Self { state, relays, credentials }
     }
 
     async fn apply(
@@ -57,7 +60,9 @@ impl Stacks {
         let unknown = std::collections::BTreeMap::new();
         let asked = Asked { spec, force, by, images: &unknown, incarnation: &incarnation, now: now() };
         admit(&self.state.snapshot(), &asked)?;
-        let images = images::resolve(&self.state, &self.relays, spec, Reach::Pull, Some(progress)).await?;
+        let images =
+            images::resolve(&self.state, &self.relays, &self.credentials, spec, Reach::Pull, Some(progress))
+                .await?;
         let committed = self
             .state
             .commit(|snapshot| {
@@ -96,7 +101,8 @@ impl StackService for Stacks {
         let by = caller(&request)?.clone();
         let spec = read_spec(request.into_inner().spec)?;
         let snapshot = self.state.snapshot();
-        let images = images::resolve(&self.state, &self.relays, &spec, Reach::Look, None).await?;
+        let images =
+            images::resolve(&self.state, &self.relays, &self.credentials, &spec, Reach::Look, None).await?;
         let asked =
             Asked { spec: &spec, force: false, by: &by, images: &images, incarnation: "plan", now: now() };
         let Admission { planned: mut changes, .. } = admit(&snapshot, &asked)?;
@@ -120,6 +126,7 @@ impl StackService for Stacks {
         let by = caller(&request)?.clone();
         let request = request.into_inner();
         let spec = read_spec(request.spec)?;
+        self.credentials.learn(request.credentials);
         let (answers, stream) = mpsc::channel(QUEUE);
         let (progress, mut steps) = mpsc::channel(QUEUE);
         let stacks = self.clone();

@@ -25,6 +25,7 @@ use super::hearing::Hearing;
 use super::relays::Relays;
 use super::{news_of_members, paths};
 use crate::api::Refused;
+use crate::credentials::Credentials;
 use crate::decide::{MoveStep, lost, record_event};
 use crate::membership::Office;
 use crate::state::State;
@@ -45,13 +46,20 @@ pub struct Agents {
     relays: Relays,
     office: Office,
     hearing: Hearing,
+    credentials: Credentials,
 }
 
 impl Agents {
     /// Serves agents from `state`, and lets people reach them through `relays`. `hearing` is told of every
-    /// sign of life.
-    pub fn new(state: State, relays: Relays, office: Office, hearing: Hearing) -> Self {
-        Self { state, relays, office, hearing }
+    /// sign of life. Nodes that pull log in with `credentials`.
+    pub fn new(
+        state: State,
+        relays: Relays,
+        office: Office,
+        hearing: Hearing,
+        credentials: Credentials,
+    ) -> Self {
+        Self { state, relays, office, hearing, credentials }
     }
 }
 
@@ -91,6 +99,7 @@ impl SessionService for Agents {
             node,
             office: self.office.clone(),
             hearing: self.hearing.clone(),
+            credentials: self.credentials.clone(),
         };
         session.hearing.agent(&session.node);
         tokio::spawn(session.run(incoming, outgoing));
@@ -167,6 +176,7 @@ struct Session {
     node: NodeId,
     office: Office,
     hearing: Hearing,
+    credentials: Credentials,
 }
 
 impl Session {
@@ -222,7 +232,7 @@ impl Session {
         changes: &mut watch::Receiver<Arc<Snapshot>>,
         asked: &mut mpsc::Receiver<ToAgent>,
     ) -> String {
-        let mut told = Told::new(self.office.redirect_port());
+        let mut told = Told::new(self.office.redirect_port(), self.credentials.clone());
         let mut members = None;
         let mut ping = interval(PING_EVERY);
         loop {

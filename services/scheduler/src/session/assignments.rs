@@ -5,7 +5,7 @@ mod segments;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use gantry_api::agent::v1::NetworkAttachment;
+use gantry_api::agent::v1::{NetworkAttachment, RegistryCredential};
 use gantry_api::node::v1::{
     Assignment, Assignments, ImageSource, Redirect, Segment, VolumeCopy, VolumeOffer, VolumeUse,
 };
@@ -14,19 +14,27 @@ use gantry_model::{
 };
 
 use super::sources::{image_sources, peer};
+use crate::credentials::Credentials;
 use crate::decide::{apart, vip_range};
 
 /// What an agent was told last, so that only differences are sent.
 pub struct Told {
     redirect_port: u16,
+    credentials: Credentials,
     replicas: HashMap<ReplicaId, Arc<Replica>>,
     rest: Option<Rest>,
     /// What `rest` was made of: most changes are of status, and change nothing of it.
     made_of: Option<MadeOf>,
 }
 
-/// What the agent is told is made of records, of who is apart, and of who has which image.
-type MadeOf = (u64, BTreeSet<NodeId>, Vec<ImageSource>);
+/// What else the agent is told is made of, besides the records at that revision.
+#[derive(Debug, Default, PartialEq)]
+struct MadeOf {
+    revision: u64,
+    apart: BTreeSet<NodeId>,
+    image_sources: Vec<ImageSource>,
+    credentials: Vec<RegistryCredential>,
+}
 
 /// What is sent whole with every message.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,32 +46,40 @@ struct Rest {
     image_sources: Vec<ImageSource>,
     volume_copies: Vec<VolumeCopy>,
     volume_offers: Vec<VolumeOffer>,
+    credentials: Vec<RegistryCredential>,
 }
 
 impl Rest {
-    fn of(snapshot: &Snapshot, node: &NodeId, apart: &BTreeSet<NodeId>, sources: &[ImageSource]) -> Self {
+    fn of(snapshot: &Snapshot, node: &NodeId, made_of: &MadeOf) -> Self {
+        let MadeOf { apart, image_sources, credentials, .. } = made_of;
         Self {
             segments: segments::segments(snapshot, node, apart),
             volumes: volumes(snapshot, node),
             volume_removals: volume_removals(snapshot, node),
             members: segments::members(snapshot, node, apart),
-            image_sources: sources.to_vec(),
+            image_sources: image_sources.clone(),
             volume_copies: volume_copies(snapshot, node),
             volume_offers: volume_offers(snapshot, node),
+            credentials: credentials.clone(),
         }
     }
 }
 
 impl Told {
     /// Nothing yet. Proxies take connections to service addresses at `redirect_port`.
-    pub fn new(redirect_port: u16) -> Self {
-        Self { redirect_port, replicas: HashMap::new(), rest: None, made_of: None }
+    pub fn new(redirect_port: u16, credentials: Credentials) -> Self {
+        Self { redirect_port, credentials, replicas: HashMap::new(), rest: None, made_of: None }
     }
 
     /// What the agent has to be told now; `None` if it knows everything.
     pub fn next(&mut self, snapshot: &Snapshot, node: &NodeId) -> Option<Assignments> {
         let full = self.rest.is_none();
-        let made_of = (snapshot.revision, apart(snapshot), image_sources(snapshot, node));
+        let made_of = MadeOf {
+            revision: snapshot.revision,
+            apart: apart(snapshot),
+            image_sources: image_sources(snapshot, node),
+            credentials: self.credentials.of_node(snapshot, node),
+        };
         if !full && self.made_of.as_ref() == Some(&made_of) {
             return None;
         }
@@ -78,15 +94,23 @@ impl Told {
         }
         let removals: Vec<String> =
             self.replicas.keys().filter(|id| !current.contains_key(*id)).map(ToString::to_string).collect();
-        let rest = Rest::of(snapshot, node, &made_of.1, &made_of.2);
+        let rest = Rest::of(snapshot, node, &made_of);
         self.made_of = Some(made_of);
         if !full && upserts.is_empty() && removals.is_empty() && self.rest.as_ref() == Some(&rest) {
             return None;
         }
         self.replicas = current;
         self.rest = Some(rest.clone());
-        let Rest { segments, volumes, volume_removals, members, image_sources, volume_copies, volume_offers } =
-            rest;
+        let Rest {
+            segments,
+            volumes,
+            volume_removals,
+            members,
+            image_sources,
+            volume_copies,
+            volume_offers,
+            credentials,
+        } = rest;
         let redirect = vip_range(&snapshot.cluster)
             .map(|range| Redirect { range: range.to_string(), port: self.redirect_port.into() });
         Some(Assignments {
@@ -101,6 +125,7 @@ impl Told {
             image_sources,
             volume_copies,
             volume_offers,
+            credentials,
         })
     }
 }
@@ -267,7 +292,7 @@ mod tests {
     fn an_agent_is_told_everything_once_and_then_only_what_changed() {
         let mut world = world();
         let node = NodeId::new("n1").unwrap();
-        let mut told = Told::new(7075);
+        let mut told = Told::new(7075, Credentials::default());
         let first = told.next(&world.snapshot, &node).unwrap();
         assert!(
             first.full && first.upserts.len() == 1 && first.segments.len() == 1 && first.volumes.len() == 1
@@ -293,7 +318,7 @@ mod tests {
             let node = if stage == MoveStage::Removing { &new } else { &old };
             let volume = Volume { moving: Some(moving), node: Some(node.clone()), ..volume.clone() };
             world.commit(&[gantry_model::Change::Put(gantry_model::Record::Volume(Arc::new(volume)))]);
-            let rest = |node| Rest::of(&world.snapshot, node, &BTreeSet::new(), &[]);
+            let rest = |node| Rest::of(&world.snapshot, node, &MadeOf::default());
             (rest(&old), rest(&new))
         };
         let (from, to) = at(MoveStage::Stopping);
