@@ -252,7 +252,7 @@ impl<R: Runtime> Fleet<R> {
             }
             let made = self.shared.segments.ensure_joined(&self.shared.runtime).await;
             if let Err(error) = &made {
-                tracing::warn!(%error, "cannot make a network yet; trying again");
+                tracing::debug!(%error, "cannot make a network yet");
             }
             clean = made.is_ok();
             if self.inner.lock().await.trusted {

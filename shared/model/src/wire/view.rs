@@ -15,7 +15,7 @@ use crate::record::{Event, Severity};
 use crate::service::{Goal, Replica, Service};
 use crate::snapshot::{Map, Snapshot};
 use crate::stack::Stack;
-use crate::status::{NodeStatus, Phase, ReplicaStatus};
+use crate::status::{BrokenPath, NodeStatus, Phase, ReplicaStatus};
 
 /// Reads a snapshot for people.
 #[derive(Debug, Clone, Copy)]
@@ -216,10 +216,12 @@ impl View<'_> {
         self.network_problem(node).into_iter().chain(overlay).chain(self.broken_paths(status)).collect()
     }
 
-    /// One line for each node that is not reached.
+    /// One line for each node that is not reached; of one that is gone itself that goes without saying.
     fn broken_paths(self, status: &NodeStatus) -> Vec<String> {
         let mut by_node: BTreeMap<(&NodeId, bool), Vec<&str>> = BTreeMap::new();
-        for path in &status.broken_paths {
+        let is_there =
+            |path: &&BrokenPath| self.0.node_statuses.get(&path.node).is_some_and(|status| status.connected);
+        for path in status.broken_paths.iter().filter(is_there) {
             by_node.entry((&path.node, path.only_large)).or_default().push(&path.network);
         }
         let lines = by_node.into_iter().map(|((node, only_large), networks)| {
@@ -319,7 +321,55 @@ pub fn state_word(replica: &Replica, status: Option<&ReplicaStatus>) -> &'static
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::{Change, Cluster, Record, Timestamp};
+
+    #[test]
+    fn a_node_shows_whom_it_does_not_reach_as_long_as_that_one_is_there() {
+        let cluster: Cluster = serde_json::from_str(
+            r#"{"id": "c1", "name": "test", "epoch": 1, "terms": [], "pool": "10.192.0.0/11", "prefix": 19,
+                "mtu": 1450, "created_at": 0}"#,
+        )
+        .unwrap();
+        let mut snapshot = Snapshot::new(cluster, Timestamp::default());
+        for name in ["n1", "n2"] {
+            let node = Node {
+                id: NodeId::new(name).unwrap(),
+                name: name.to_uppercase(),
+                addresses: Vec::new(),
+                agent_port: 7071,
+                labels: Default::default(),
+                availability: Default::default(),
+                host: Default::default(),
+                joined_at: Timestamp::default(),
+            };
+            snapshot.apply(&Change::Put(Record::Node(Arc::new(node))));
+        }
+        let path = |network: &str, only_large| BrokenPath {
+            node: NodeId::new("n2").unwrap(),
+            network: network.into(),
+            only_large,
+        };
+        let broken_paths = [path("a", false), path("b", false), path("c", true)].into();
+        let status = NodeStatus { connected: true, reported: true, broken_paths, ..NodeStatus::default() };
+        snapshot.node_statuses.insert_mut(NodeId::new("n1").unwrap(), Arc::new(status));
+        let shown = |snapshot: &Snapshot| View(snapshot).node(&snapshot.nodes[&NodeId::new("n1").unwrap()]);
+        assert!(shown(&snapshot).conditions.is_empty(), "n2 is not there");
+
+        let there = NodeStatus { connected: true, ..NodeStatus::default() };
+        snapshot.node_statuses.insert_mut(NodeId::new("n2").unwrap(), Arc::new(there));
+        let node = shown(&snapshot);
+        assert!(node.ready);
+        assert_eq!(
+            node.conditions,
+            [
+                "does not reach N2 over the networks a, b",
+                "packets of 1450 bytes are lost on the way to N2 (networks c): is its link narrower?"
+            ]
+        );
+    }
 
     #[test]
     fn a_problem_names_a_service_and_not_its_namesakes() {
