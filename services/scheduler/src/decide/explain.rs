@@ -75,7 +75,9 @@ fn tally<'a>(refusals: impl Iterator<Item = Refusal<'a>>) -> Vec<String> {
             if best.lacks() > 0 {
                 details = best.detail().into_iter().collect();
                 if count > 1 {
-                    details.iter_mut().for_each(|detail| detail.push_str(" at most"));
+                    for detail in &mut details {
+                        detail.push_str(" at most");
+                    }
                 }
             } else if details.len() > DETAILS {
                 details.truncate(DETAILS);

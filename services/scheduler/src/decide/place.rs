@@ -75,10 +75,8 @@ fn place_some(
     let mut ranking = Ranking::new(&wanted, load, &failures(&plan.working, &service.id));
     let mut nobody: Option<String> = None;
     for replica in replicas {
-        let left = match service.is_global() {
-            true => Vec::new(),
-            false => left_by_predecessors(&plan.working, load, replica),
-        };
+        let left =
+            if service.is_global() { Vec::new() } else { left_by_predecessors(&plan.working, load, replica) };
         let Some(chosen) = ranking.choose(&wanted, load, &left) else {
             let reason = nobody.get_or_insert_with(|| explain::pending(&wanted, load));
             wait(plan, replica, &*reason);

@@ -161,11 +161,13 @@ fn begin(
         }
         return;
     }
-    if cause == Cause::Lost || starts_first(service) {
+    // What is exclusive is over before its successor begins, also if its node comes back just then.
+    let is_lost = cause == Cause::Lost;
+    if starts_first(service) || is_lost && !service.spec.exclusive {
         let revision = Some(revision.unwrap_or(replica.revision));
         let (service, slot) = (service.id.clone(), replica.slot);
         plan.push(Action::Create { service, slot, revision, why: format!("{from} {cause}") });
-    } else if may_begin(plan, service) {
+    } else if is_lost || may_begin(plan, service) {
         let why = format!("{from} {cause}, and its successor starts when it has ended");
         plan.push(Action::Drain { replica: replica.id.clone(), why });
     }
@@ -211,7 +213,7 @@ fn is_certainly_over(snapshot: &Snapshot, replica: &Replica, now: Timestamp) -> 
 }
 
 /// Whether old and new may run at the same time. On another node no port is in the way.
-fn starts_first(service: &Service) -> bool {
+pub fn starts_first(service: &Service) -> bool {
     !service.spec.exclusive
         && !service.spec.restart().runs_once()
         && service.spec.update.order != Some(UpdateOrder::StopFirst)

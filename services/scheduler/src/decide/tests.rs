@@ -13,6 +13,7 @@ use super::*;
 
 mod failover;
 mod placement;
+mod rebalance;
 
 const NOW: Timestamp = Timestamp::from_millis(100_000);
 

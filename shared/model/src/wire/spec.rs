@@ -194,7 +194,7 @@ fn read_service(service: wire::ServiceSpec) -> Result<ServiceSpec, Invalid> {
             Ok(wire::ServiceMode::Global) => Mode::Global,
             Err(_) => return Err(Invalid::new("mode", "is not known to this version")),
         },
-        placement: service.placement.map(read_placement).transpose()?.unwrap_or_default(),
+        placement: service.placement.as_ref().map(read_placement).transpose()?.unwrap_or_default(),
         exclusive: match service.exclusive {
             true if service.replicas.is_some_and(|count| count > 1)
                 || service.mode == i32::from(wire::ServiceMode::Global) =>
@@ -206,7 +206,7 @@ fn read_service(service: wire::ServiceSpec) -> Result<ServiceSpec, Invalid> {
     })
 }
 
-fn read_placement(placement: wire::Placement) -> Result<Placement, Invalid> {
+fn read_placement(placement: &wire::Placement) -> Result<Placement, Invalid> {
     bounded("placement.constraints", &placement.constraints)?;
     bounded("placement.spread", &placement.spread)?;
     let bad = |field: &'static str| move |bad: BadPlacement| Invalid::new(field, bad.to_string());

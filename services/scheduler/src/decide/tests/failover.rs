@@ -9,7 +9,7 @@ fn world(nodes: &[&str]) -> World {
 }
 
 /// Everybody does what they are told, and time passes, until nothing happens any more.
-fn live_on(world: &mut World) {
+pub fn live_on(world: &mut World) {
     for _ in 0..30 {
         settle(world);
         let revision = world.snapshot.revision;
@@ -122,10 +122,18 @@ fn an_exclusive_service_is_replaced_when_it_must_have_ended() {
     world.lose(node.as_str());
     world.pass(Duration::from_secs(35));
     settle(&mut world);
-    assert_eq!(world.replicas("shop/cron").len(), 1);
+    assert_eq!(goals(&world, "shop/cron"), [(1, 1, Goal::Run)]);
     world.pass(Duration::from_secs(1));
     settle(&mut world);
-    assert_eq!(world.replicas("shop/cron").len(), 2);
+    assert_eq!(
+        goals(&world, "shop/cron"),
+        [(1, 1, Goal::Drain)],
+        "if its node comes back now, it ends there"
+    );
+    world.pass(Duration::from_secs(10));
+    settle(&mut world);
+    let now = world.replicas("shop/cron");
+    assert!(now.len() == 1 && now[0].goal == Goal::Run && now[0].node != Some(node));
 }
 
 #[test]
