@@ -1,0 +1,180 @@
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Host, Hosts, Site};
+use crate::client::Client;
+use crate::command::Run;
+use crate::wait::eventually_within;
+
+/// The scheduler's port, on the host that has it.
+const SCHEDULER: u16 = 7070;
+/// What a host may take to be ready, on a machine with other things to do.
+const READY: Duration = Duration::from_mins(1);
+
+/// A cluster of several hosts, and a client of it at this machine.
+pub struct HostCluster {
+    client: Client,
+    hosts: Hosts,
+}
+
+impl HostCluster {
+    /// Starts one for a test. The scheduler is on the first host; the others join by token.
+    pub fn start(count: u8) -> Self {
+        Self::start_on(Hosts::start(count), Client::here())
+    }
+
+    /// Starts one on hosts that have none.
+    pub fn start_on(hosts: Hosts, client: Client) -> Self {
+        let cluster = Self { client, hosts };
+        cluster.init(1).ok();
+        let token = cluster.token();
+        // All at once, as somebody does who has a script for it.
+        thread::scope(|scope| {
+            for host in cluster.hosts.all().skip(1) {
+                let (cluster, token) = (&cluster, &token);
+                scope.spawn(move || cluster.join(host.number(), token).ok());
+            }
+        });
+        cluster.ready(&cluster.hosts.all().map(Host::number).collect::<Vec<_>>());
+        cluster
+    }
+
+    /// The cluster of hosts that an earlier process left running, for a client that knows it.
+    pub fn at(site: Site, client: Client) -> Option<Self> {
+        Some(Self { client, hosts: Hosts::at(site)? })
+    }
+
+    /// Its hosts.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// One of its hosts; the first is 1.
+    #[track_caller]
+    pub fn host(&self, number: u8) -> &Host {
+        self.hosts.host(number)
+    }
+
+    /// Leaves hosts and cluster running when this is dropped.
+    pub fn keep(&mut self) {
+        self.hosts.keep();
+    }
+
+    /// `gantry init` with a host's engine.
+    pub fn init(&self, number: u8) -> Run {
+        self.on(number, "init", &[])
+    }
+
+    /// `gantry join` with a host's engine.
+    pub fn join(&self, number: u8, token: &str) -> Run {
+        let first = self.host(1).address();
+        self.on(number, "join", &[&format!("{token}@{first}:{SCHEDULER}")])
+    }
+
+    /// `gantry leave` with a host's engine.
+    pub fn leave(&self, number: u8) -> Run {
+        let engine = self.host(number).docker_host();
+        Run::of(self.command().env("DOCKER_HOST", &engine).args(["leave", "--force", "--volumes"]))
+    }
+
+    fn on(&self, number: u8, verb: &str, args: &[&str]) -> Run {
+        let host = self.host(number);
+        let (engine, address) = (host.docker_host(), host.address().to_string());
+        let mut command = self.command();
+        command.arg(verb).args(args).args(["--docker-host", &engine, "--advertise-addr", &address]);
+        Run::of(command.args(["--node-name", &host.name()]))
+    }
+
+    /// A token with which nodes join.
+    #[track_caller]
+    pub fn token(&self) -> String {
+        self.ok(["token"]).trim().to_owned()
+    }
+
+    /// Waits until these hosts are ready as nodes.
+    #[track_caller]
+    pub fn ready(&self, numbers: &[u8]) {
+        let wanted: Vec<_> = numbers.iter().map(|number| format!("h{number}")).collect();
+        eventually_within(READY, &format!("{wanted:?} are ready"), || {
+            let nodes = self.nodes();
+            wanted.iter().all(|name| nodes.get(name) == Some(&true)).then_some(())
+        });
+    }
+
+    /// The nodes and whether each is ready; none while the scheduler does not answer.
+    pub fn nodes(&self) -> BTreeMap<String, bool> {
+        let nodes = self.json_may_fail(["node", "ls"]);
+        let nodes = nodes.as_ref().and_then(Value::as_array).into_iter().flatten();
+        let line = |node: &Value| Some((node["name"].as_str()?.to_owned(), node["ready"] == true));
+        nodes.filter_map(line).collect()
+    }
+
+    /// The container of a part: `scheduler`, `agent` or `proxy`.
+    pub fn container(part: &str) -> String {
+        format!("gantry-{part}")
+    }
+
+    /// Ends a part's process on a host with SIGKILL and starts it again.
+    pub fn kill(&self, number: u8, part: &str) {
+        let host = self.host(number);
+        host.docker(["kill", &Self::container(part)]);
+        host.docker(["start", &Self::container(part)]);
+    }
+
+    /// On which hosts the running replicas of a service are, one entry each, sorted.
+    #[track_caller]
+    pub fn places(&self, service: &str) -> Vec<String> {
+        let stack = service.split('/').next().unwrap_or(service);
+        let replicas = self.json_may_fail(["ps", stack]);
+        let replicas = replicas.as_ref().and_then(Value::as_array).into_iter().flatten();
+        let up = |replica: &&Value| {
+            replica["service"] == service && (replica["state"] == "running" || replica["state"] == "healthy")
+        };
+        let mut places: Vec<_> = replicas.filter(up).filter_map(|it| it["node"].as_str()).collect();
+        places.sort_unstable();
+        places.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The containers of stacks that a host's engine has, by name; also those that do not run.
+    pub fn containers(&self, number: u8) -> Vec<String> {
+        let args = ["ps", "-a", "--filter", "label=gantry.cluster", "--format", "{{.Names}}"];
+        let mut names: Vec<_> = self.host(number).docker(args).lines().map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+impl Deref for HostCluster {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for HostCluster {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.tell();
+        }
+    }
+}
+
+impl HostCluster {
+    /// Prints what one wants to know first when something went wrong.
+    pub fn tell(&self) {
+        for host in self.hosts.all().filter(|host| host.is_on()) {
+            for part in ["scheduler", "agent", "proxy"] {
+                let log = host.docker_may_fail(["logs", "--tail", "30", &Self::container(part)]);
+                if log.code == Some(0) {
+                    eprintln!("--- {part} of {}\n{}{}", host.name(), log.stdout, log.stderr);
+                }
+            }
+        }
+        eprintln!("--- gantry node ls\n{}--- gantry ps\n{}", self.run(["node", "ls"]), self.run(["ps"]));
+    }
+}
