@@ -100,8 +100,8 @@ impl Hosts {
     pub fn mend(&self) {
         for host in &self.all {
             host.thaw();
-            host.heal();
             host.power_on();
+            host.heal();
         }
     }
 }

@@ -18,7 +18,7 @@ impl Host {
             let folder = self.folder().display();
             let [nsenter, how @ ..] = self.inside();
             let mut command = Command::new(nsenter);
-            command.args(how).args(["dockerd", "--host", &self.docker_host()]);
+            command.args(how).args(["setsid", "--fork", "dockerd", "--host", &self.docker_host()]);
             command.args(["--bip", &format!("172.30.{}.1/24", self.number())]);
             command.args([
                 "--data-root",
@@ -28,7 +28,7 @@ impl Host {
             ]);
             command.args(["--pidfile", &format!("{folder}/pid"), "--cgroup-parent", &self.group()]);
             // The other driver asks this machine's systemd, which knows nothing of the host's processes.
-            command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
+            command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--log-level", "warn"]);
             process::start(&mut command, &self.log());
         }
         eventually(&format!("the engine of {} answers", self.name()), || {

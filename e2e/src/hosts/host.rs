@@ -24,31 +24,40 @@ impl Host {
         Self { folder: site.folder().join(host.name()), ..host }
     }
 
-    /// Makes one with its cable plugged in; it is not switched on.
+    /// Makes one that is off.
     pub(super) fn make(site: &Occupied, number: u8) -> Self {
         site.note(&Made::Host(number));
         let host = Self::new(site, number);
         fs::create_dir_all(&host.folder).unwrap();
-        let (name, switch) = (host.namespace(), site.site().name());
+        host
+    }
+
+    /// Gives it a network, with nothing in it but its cable.
+    pub(super) fn plug_in(&self) {
+        let (name, switch) = (self.namespace(), self.site.name());
         for line in [
             format!("netns add {name}"),
-            format!("link add {name} type veth peer name eth0 netns {name}"),
+            // A machine keeps its card, and others remember that for a while.
+            format!("link add {name} type veth peer name eth0 address {} netns {name}", self.card()),
             format!("link set {name} master {switch} up"),
-            format!("-n {name} addr add {}/24 dev eth0", host.address()),
+            format!("-n {name} addr add {}/24 dev eth0", self.address()),
             format!("-n {name} link set eth0 up"),
             format!("-n {name} link set lo up"),
-            format!("-n {name} route add default via {}", gateway(site.site())),
+            format!("-n {name} route add default via {}", gateway(&self.site)),
         ] {
             ip(&line).ok();
         }
-        host
+    }
+
+    /// Takes its network away, with every device and rule in it; what of it is not there does not matter.
+    pub(super) fn unplug(&self) {
+        ip(&format!("link del {}", self.namespace()));
+        ip(&format!("netns del {}", self.namespace()));
     }
 
     /// Removes it with all that is on it; what of it is not there does not matter.
     pub(super) fn remove(&self) {
         self.power_off();
-        ip(&format!("link del {}", self.namespace()));
-        ip(&format!("netns del {}", self.namespace()));
         self.remove_groups();
     }
 
@@ -65,6 +74,12 @@ impl Host {
     /// Its address, for other hosts and for this machine.
     pub fn address(&self) -> Ipv4Addr {
         self.site.address(self.number)
+    }
+
+    /// The hardware address of its card: its address with 02:47 before it, which nobody else has.
+    fn card(&self) -> String {
+        let bytes = self.address().octets().map(|byte| format!("{byte:02x}"));
+        format!("02:47:{}", bytes.join(":"))
     }
 
     /// A page on one of its ports.

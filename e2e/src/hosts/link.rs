@@ -6,8 +6,9 @@ use super::host::Host;
 use super::switch::ip;
 use crate::command::Run;
 
-/// The firewall table that loses packets. It is gone with the namespace.
-const FAULTS: &str = "inet e2e_faults";
+/// The table that loses packets, right at the cable, where nobody who sends or waits is told. It is gone
+/// with the namespace.
+const FAULTS: &str = "netdev e2e_faults";
 
 impl Host {
     /// Pulls its cable: nothing gets in or out, and the host sees that.
@@ -17,17 +18,17 @@ impl Host {
 
     /// Loses everything that is sent to it; what it sends arrives.
     pub fn deafen(&self) {
-        self.lose("arriving", "iifname eth0");
+        self.lose("arriving", "");
     }
 
     /// Loses everything that it sends; what is sent to it arrives.
     pub fn mute(&self) {
-        self.lose("leaving", "oifname eth0");
+        self.lose("leaving", "");
     }
 
     /// Loses what another host sends to it: one way only, see [`super::Hosts::part`].
     pub fn ignore(&self, other: &Self) {
-        self.lose("arriving", &format!("iifname eth0 ip saddr {}", other.address()));
+        self.lose("arriving", &format!("ip saddr {}", other.address()));
     }
 
     /// Lets so many kilobits per second through, each way.
@@ -50,8 +51,8 @@ impl Host {
     fn lose(&self, chain: &str, rule: &str) {
         self.nft(&format!(
             "table {FAULTS} {{
-                chain arriving {{ type filter hook prerouting priority -450; }}
-                chain leaving {{ type filter hook postrouting priority 450; }}
+                chain arriving {{ type filter hook ingress device eth0 priority 0; }}
+                chain leaving {{ type filter hook egress device eth0 priority 0; }}
             }}
             add rule {FAULTS} {chain} {rule} drop\n"
         ));
@@ -59,8 +60,13 @@ impl Host {
 
     fn nft(&self, rules: &str) {
         use std::io::Write as _;
-        let mut command = self.command("nft");
-        let mut child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        // Not as one of the host's processes: they may be frozen.
+        let mut command = Command::new("ip");
+        let mut child = command
+            .args(["netns", "exec", &self.namespace(), "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success(), "nft refused:\n{rules}");
     }

@@ -21,8 +21,8 @@ while :; do sleep 3600 & wait; done
 "#;
 
 impl Host {
-    /// Switches it on, if it is off, and starts its engine, if it does not run. What the engine kept
-    /// from before, it has again.
+    /// Switches it on, if it is off, and starts its engine, if it does not run. What was on its disk,
+    /// it has again; its network is as at the first time.
     pub fn power_on(&self) {
         if self.first().is_none() {
             self.boot();
@@ -30,15 +30,18 @@ impl Host {
         self.start_engine();
     }
 
-    /// Switches it off at once: every process on it ends, and nobody is told. Its disk stays.
+    /// Switches it off at once: every process on it ends, its network is gone, and nobody is told. Its
+    /// disk stays.
     pub fn power_off(&self) {
-        let Some(first) = self.first() else { return };
-        let tree = process::tree_of(first).unwrap_or_default();
-        // Its namespace goes with it, and takes everybody along, also what is frozen.
-        process::signal("KILL", [first]);
-        eventually(&format!("every process of {} ends", self.name()), || {
-            process::within(&tree).is_empty().then_some(())
-        });
+        if let Some(first) = self.first() {
+            let tree = process::tree_of(first).unwrap_or_default();
+            // It takes all the others along, also those that are frozen.
+            process::signal("KILL", [first]);
+            eventually(&format!("every process of {} ends", self.name()), || {
+                process::within(&tree).is_empty().then_some(())
+            });
+        }
+        self.unplug();
     }
 
     /// Whether it is on.
@@ -87,6 +90,9 @@ impl Host {
     }
 
     fn boot(&self) {
+        // A killed run may have got half way.
+        self.unplug();
+        self.plug_in();
         let settings = self.folder().join("etc-docker");
         fs::create_dir_all(&settings).unwrap();
         let mut command = Command::new("nsenter");
