@@ -9,7 +9,9 @@ use crate::command::Run;
 
 /// `gantry` as a user has it, with a folder of its own for contexts and files.
 pub struct Client {
-    config: TempDir,
+    folder: PathBuf,
+    /// Removes the folder with the client.
+    _own: Option<TempDir>,
     /// What the command is run by, and its engine as `DOCKER_HOST` has it.
     from: Option<(Vec<String>, String)>,
 }
@@ -17,7 +19,14 @@ pub struct Client {
 impl Client {
     /// One at this machine.
     pub fn here() -> Self {
-        Self { config: TempDir::new().unwrap(), from: None }
+        let own = TempDir::new().unwrap();
+        Self { folder: own.path().to_owned(), _own: Some(own), from: None }
+    }
+
+    /// One at this machine whose folder stays.
+    pub fn with_folder(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).unwrap();
+        Self { folder: folder.to_owned(), _own: None, from: None }
     }
 
     /// One that another command runs, such as one that enters a namespace, and that uses another engine.
@@ -37,13 +46,13 @@ impl Client {
             None => Command::new(gantry()),
         };
         command
-            .env("GANTRY_CONFIG", self.config.path())
+            .env("GANTRY_CONFIG", &self.folder)
             .env("NO_COLOR", "1")
             .env_remove("GANTRY_CONTEXT")
             .env_remove("GANTRY_HOST")
             .env_remove("COMPOSE_FILE")
             .env_remove("COMPOSE_PROJECT_NAME")
-            .current_dir(self.config.path());
+            .current_dir(&self.folder);
         command
     }
 
@@ -75,7 +84,7 @@ impl Client {
 
     /// Writes a Compose file of the test's, and answers with its path.
     pub fn file(&self, name: &str, text: &str) -> String {
-        let folder = self.config.path().join("files").join(name);
+        let folder = self.folder.join("files").join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("compose.yaml");
         std::fs::write(&path, text).unwrap();
@@ -84,12 +93,12 @@ impl Client {
 
     /// A folder of the test's.
     pub fn folder(&self) -> &Path {
-        self.config.path()
+        &self.folder
     }
 
     /// The file of a context, which holds the certificate.
     pub fn context_file(&self, name: &str) -> PathBuf {
-        self.config.path().join("contexts").join(format!("{name}.json"))
+        self.folder.join("contexts").join(format!("{name}.json"))
     }
 
     /// The replicas of a stack, as `gantry ps` shows them.
