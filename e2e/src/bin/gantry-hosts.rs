@@ -64,7 +64,7 @@ fn up(count: u8, bare: bool) -> ExitCode {
     if bare {
         show(&hosts);
     } else {
-        show(HostCluster::start_on(hosts, Client::with_folder(&config())).hosts());
+        show(HostCluster::start_on(hosts, Client::with_folder(&config()), count).hosts());
     }
     ExitCode::SUCCESS
 }

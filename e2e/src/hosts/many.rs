@@ -24,22 +24,29 @@ pub struct HostCluster {
 impl HostCluster {
     /// Starts one for a test. The scheduler is on the first host; the others join by token.
     pub fn start(count: u8) -> Self {
-        Self::start_on(Hosts::start(count), Client::here())
+        Self::start_with_spares(count, 0)
     }
 
-    /// Starts one on hosts that have none.
-    pub fn start_on(hosts: Hosts, client: Client) -> Self {
+    /// The same beside so many hosts that are in no cluster, numbered after the others.
+    pub fn start_with_spares(count: u8, spares: u8) -> Self {
+        Self::start_on(Hosts::start(count + spares), Client::here(), count)
+    }
+
+    /// Starts one on the first `count` of hosts that have none.
+    pub fn start_on(hosts: Hosts, client: Client, count: u8) -> Self {
         let cluster = Self { client, hosts };
         cluster.init(1).ok();
-        let token = cluster.token();
-        // All at once, as somebody does who has a script for it.
-        thread::scope(|scope| {
-            for host in cluster.hosts.all().skip(1) {
-                let (cluster, token) = (&cluster, &token);
-                scope.spawn(move || cluster.join(host.number(), token).ok());
-            }
-        });
-        cluster.ready(&cluster.hosts.all().map(Host::number).collect::<Vec<_>>());
+        if count > 1 {
+            let token = cluster.token();
+            // All at once, as somebody does who has a script for it.
+            thread::scope(|scope| {
+                for number in 2..=count {
+                    let (cluster, token) = (&cluster, &token);
+                    scope.spawn(move || cluster.join(number, token).ok());
+                }
+            });
+        }
+        cluster.ready(&(1..=count).collect::<Vec<_>>());
         cluster
     }
 
@@ -66,13 +73,18 @@ impl HostCluster {
 
     /// `gantry init` with a host's engine.
     pub fn init(&self, number: u8) -> Run {
-        self.on(number, "init", &[])
+        self.on(number, &["init"])
     }
 
     /// `gantry join` with a host's engine.
     pub fn join(&self, number: u8, token: &str) -> Run {
         let first = self.host(1).address();
-        self.on(number, "join", &[&format!("{token}@{first}:{SCHEDULER}")])
+        self.join_at(number, &format!("{token}@{first}:{SCHEDULER}"), &[])
+    }
+
+    /// `gantry join` with other words: `to` is `TOKEN@HOST:PORT`.
+    pub fn join_at(&self, number: u8, to: &str, more: &[&str]) -> Run {
+        self.on(number, &[&["join", to], more].concat())
     }
 
     /// `gantry leave` with a host's engine.
@@ -81,12 +93,16 @@ impl HostCluster {
         Run::of(self.command().env("DOCKER_HOST", &engine).args(["leave", "--force", "--volumes"]))
     }
 
-    fn on(&self, number: u8, verb: &str, args: &[&str]) -> Run {
+    /// Runs a command that sets a host up: with its engine and its address, and its name unless another is given.
+    pub fn on(&self, number: u8, args: &[&str]) -> Run {
         let host = self.host(number);
-        let (engine, address) = (host.docker_host(), host.address().to_string());
         let mut command = self.command();
-        command.arg(verb).args(args).args(["--docker-host", &engine, "--advertise-addr", &address]);
-        Run::of(command.args(["--node-name", &host.name()]))
+        command.env("DOCKER_HOST", host.docker_host()).args(args);
+        command.args(["--advertise-addr", &host.address().to_string()]);
+        if !args.contains(&"--node-name") {
+            command.args(["--node-name", &host.name()]);
+        }
+        Run::of(&mut command)
     }
 
     /// A token with which nodes join.
@@ -126,7 +142,6 @@ impl HostCluster {
     }
 
     /// On which hosts the running replicas of a service are, one entry each, sorted.
-    #[track_caller]
     pub fn places(&self, service: &str) -> Vec<String> {
         let stack = service.split('/').next().unwrap_or(service);
         let replicas = self.json_may_fail(["ps", stack]);
