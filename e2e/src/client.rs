@@ -19,6 +19,8 @@ pub struct Client {
 impl Client {
     /// One at this machine.
     pub fn here() -> Self {
+        // Before anything is started: without it nothing can be.
+        gantry();
         let own = TempDir::new().unwrap();
         Self { folder: own.path().to_owned(), _own: Some(own), from: None }
     }

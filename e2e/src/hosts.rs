@@ -16,6 +16,7 @@ mod site;
 mod stock;
 mod switch;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{fs, thread};
 
 pub use host::Host;
@@ -113,8 +114,9 @@ impl Drop for Hosts {
                 eprintln!("--- the engine of {}\n{}", host.name(), host.engine_log(15));
             }
         }
-        if !self.keep {
-            clear::clear(&self.site);
+        // A second panic would end the process before the first is told. The next run clears the rest away.
+        if !self.keep && catch_unwind(AssertUnwindSafe(|| clear::clear(&self.site))).is_err() {
+            eprintln!("some of the hosts of {} are left", self.site.folder().display());
         }
     }
 }

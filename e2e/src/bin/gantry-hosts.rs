@@ -52,6 +52,24 @@ fn config() -> PathBuf {
     Site::by_hand().folder().join("gantry")
 }
 
+/// A stack whose image every host has.
+const EXAMPLE: &str = "\
+name: hello
+services:
+  web:
+    image: gantry-e2e/probe
+    ports: ['8000:8080']
+    depends_on: {db: {condition: service_healthy}}
+    deploy: {replicas: 3}
+  db:
+    image: gantry-e2e/probe
+    healthcheck: {test: [CMD, /probe, check, '127.0.0.1:8080'], interval: 1s, retries: 20}
+";
+
+fn example() -> PathBuf {
+    Site::by_hand().folder().join("hello.yaml")
+}
+
 fn up(count: u8, bare: bool) -> ExitCode {
     if let Some(hosts) = Hosts::at(Site::by_hand()) {
         show(&hosts);
@@ -64,6 +82,7 @@ fn up(count: u8, bare: bool) -> ExitCode {
     if bare {
         show(&hosts);
     } else {
+        std::fs::write(example(), EXAMPLE).expect("the hosts' folder can be written to");
         show(HostCluster::start_on(hosts, Client::with_folder(&config()), count).hosts());
     }
     ExitCode::SUCCESS
@@ -80,8 +99,9 @@ fn show(hosts: &Hosts) {
         println!("  export GANTRY_CONFIG={}", config().display());
         println!("  alias gantry={}", gantry().display());
         println!("  gantry node ls");
+        println!("  gantry up -f {}", example().display());
         println!(
-            "  gantry up -f examples/counter/compose.yaml   # then: curl http://{}:8000",
+            "  curl http://{}:8000      # and every other host's",
             first.map_or_else(String::new, |ip| ip.to_string())
         );
     }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ impl HostCluster {
 
     /// The same beside so many hosts that are in no cluster, numbered after the others.
     pub fn start_with_spares(count: u8, spares: u8) -> Self {
-        Self::start_on(Hosts::start(count + spares), Client::here(), count)
+        let client = Client::here();
+        Self::start_on(Hosts::start(count + spares), client, count)
     }
 
     /// Starts one on the first `count` of hosts that have none.
@@ -174,7 +176,8 @@ impl Deref for HostCluster {
 impl Drop for HostCluster {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.tell();
+            // A second panic would end the process before the first is told.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.tell()));
         }
     }
 }
