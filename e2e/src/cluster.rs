@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use crate::client::Client;
 use crate::command::Run;
-use crate::engine::Engine;
+use crate::hosts::Host;
 
 /// The name of the cluster under test. Tests run one after the other, so one is enough.
 const NAME: &str = "e2e";
@@ -33,13 +33,10 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a new one on another engine than this machine's.
-    pub fn start_on(engine: &Engine) -> Self {
-        let client = Client::through(
-            &["nsenter", &format!("--net=/run/netns/{}", engine.namespace())],
-            &engine.host(),
-        );
-        let cluster = Self { client, engine: Some(engine.host()), id: OnceLock::new() };
+    /// Starts a new one on another host than this machine, with a client there.
+    pub fn start_on(host: &Host) -> Self {
+        let client = Client::through(&["nsenter", &format!("--net={}", host.network())], &host.docker_host());
+        let cluster = Self { client, engine: Some(host.docker_host()), id: OnceLock::new() };
         cluster.init();
         // Known from the start, so that it can be told while the scheduler is away.
         cluster.id();

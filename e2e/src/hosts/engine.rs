@@ -46,6 +46,11 @@ impl Host {
         self.end_engine("KILL");
     }
 
+    /// Makes it hang, until [`Host::thaw`].
+    pub fn hang_engine(&self) {
+        process::signal("STOP", self.engine());
+    }
+
     /// Stops and starts it.
     pub fn restart_engine(&self) {
         self.stop_engine();
@@ -63,7 +68,7 @@ impl Host {
         self.folder().join("dockerd.log")
     }
 
-    /// Its processes: the daemon and the containerd that is its child.
+    /// Its daemon.
     fn engine(&self) -> Option<u32> {
         let lives = |process: &process::Process| process.name == "dockerd" && process.state != 'Z';
         self.processes().into_iter().find(lives).map(|process| process.id)

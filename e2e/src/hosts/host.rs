@@ -92,6 +92,11 @@ impl Host {
         &self.folder
     }
 
+    /// The file of its network namespace.
+    pub fn network(&self) -> String {
+        format!("/run/netns/{}", self.namespace())
+    }
+
     /// The name of its network namespace, and of its cable's end at the switch.
     pub(super) fn namespace(&self) -> String {
         format!("{}{}", self.site.name(), self.number)

@@ -85,7 +85,7 @@ impl Host {
         let id: u32 = known.trim().parse().ok()?;
         // The number may be somebody else's by now.
         let inode = |path: &str| fs::metadata(path).map(|file| file.ino()).ok();
-        let own = inode(&format!("/run/netns/{}", self.namespace()))?;
+        let own = inode(&self.network())?;
         (inode(&format!("/proc/{id}/ns/net"))? == own).then_some(id)
     }
 
@@ -96,7 +96,7 @@ impl Host {
         let settings = self.folder().join("etc-docker");
         fs::create_dir_all(&settings).unwrap();
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.namespace()));
+        command.arg(format!("--net={}", self.network()));
         command.args(["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--uts"]);
         command.args(["sh", "-c", FIRST, "first", &self.name()]).arg(&settings);
         let outer = process::start(&mut command, &self.folder().join("first.log"));
