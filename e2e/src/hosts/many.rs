@@ -11,8 +11,6 @@ use crate::client::Client;
 use crate::command::Run;
 use crate::wait::eventually_within;
 
-/// The scheduler's port, on the host that has it.
-const SCHEDULER: u16 = 7070;
 /// What a host may take to be ready, on a machine with other things to do.
 const READY: Duration = Duration::from_mins(1);
 
@@ -39,12 +37,12 @@ impl HostCluster {
         let cluster = Self { client, hosts };
         cluster.init(1).ok();
         if count > 1 {
-            let token = cluster.token();
+            let invitation = cluster.invite(&[]);
             // All at once, as somebody does who has a script for it.
             thread::scope(|scope| {
                 for number in 2..=count {
-                    let (cluster, token) = (&cluster, &token);
-                    scope.spawn(move || cluster.join(number, token).ok());
+                    let (cluster, invitation) = (&cluster, &invitation);
+                    scope.spawn(move || cluster.join(number, invitation, &[]).ok());
                 }
             });
         }
@@ -75,42 +73,34 @@ impl HostCluster {
 
     /// `gantry init` with a host's engine.
     pub fn init(&self, number: u8) -> Run {
-        self.on(number, &["init"])
+        self.on(number, &["init", "--node-name", &self.host(number).name()])
     }
 
-    /// `gantry join` with a host's engine.
-    pub fn join(&self, number: u8, token: &str) -> Run {
-        let first = self.host(1).address();
-        self.join_at(number, &format!("{token}@{first}:{SCHEDULER}"), &[])
+    /// `gantry token`: what nodes join with, TOKEN@HOST:PORT.
+    #[track_caller]
+    pub fn invite(&self, more: &[&str]) -> String {
+        self.ok([&["token", "--quiet"], more].concat()).trim().to_owned()
     }
 
-    /// `gantry join` with other words: `to` is `TOKEN@HOST:PORT`.
-    pub fn join_at(&self, number: u8, to: &str, more: &[&str]) -> Run {
-        self.on(number, &[&["join", to], more].concat())
+    /// `gantry join` with a host's engine, and its name unless there is another among the options.
+    pub fn join(&self, number: u8, invitation: &str, more: &[&str]) -> Run {
+        let name = self.host(number).name();
+        let named = ["--node-name", &name];
+        let named = if more.contains(&named[0]) { &[] } else { &named[..] };
+        self.on(number, &[&["join", invitation], more, named].concat())
     }
 
     /// `gantry leave` with a host's engine.
     pub fn leave(&self, number: u8) -> Run {
-        let engine = self.host(number).docker_host();
-        Run::of(self.command().env("DOCKER_HOST", &engine).args(["leave", "--force", "--volumes"]))
+        let args = ["leave", "--volumes", "--docker-host", &self.host(number).docker_host()];
+        self.run(args)
     }
 
-    /// Runs a command that sets a host up: with its engine and its address, and its name unless another is given.
+    /// Runs a command that sets a host up, with its engine and its address.
     pub fn on(&self, number: u8, args: &[&str]) -> Run {
         let host = self.host(number);
-        let mut command = self.command();
-        command.env("DOCKER_HOST", host.docker_host()).args(args);
-        command.args(["--advertise-addr", &host.address().to_string()]);
-        if !args.contains(&"--node-name") {
-            command.args(["--node-name", &host.name()]);
-        }
-        Run::of(&mut command)
-    }
-
-    /// A token with which nodes join.
-    #[track_caller]
-    pub fn token(&self) -> String {
-        self.ok(["token"]).trim().to_owned()
+        let (engine, address) = (host.docker_host(), host.address().to_string());
+        self.run([args, &["--docker-host", &engine, "--advertise-addr", &address]].concat())
     }
 
     /// Waits until these hosts are ready as nodes.

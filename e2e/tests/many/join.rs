@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use gantry_e2e::{HostCluster, Run, eventually_within};
+use gantry_e2e::{Client, HostCluster, Run, eventually_within};
 
 use crate::world::{PATIENCE, deploy, settles, web};
 
@@ -16,9 +16,9 @@ pub fn nodes_join_by_token(cluster: &HostCluster) {
     // One that joins later, with a token for one; what is to run everywhere runs there too.
     let everywhere = "services: {probe: {image: gantry-e2e/probe, deploy: {mode: global}}}";
     deploy(cluster, "global", everywhere);
-    let token = cluster.ok(["token", "--uses", "1"]).trim().to_owned();
+    let invitation = cluster.invite(&["--uses", "1"]);
     let began = Instant::now();
-    cluster.join(SPARE, &token).ok();
+    cluster.join(SPARE, &invitation, &[]).ok();
     cluster.ready(&[1, 2, 3, SPARE]);
     println!("from gantry join to ready: {:.1} s", began.elapsed().as_secs_f64());
     settles(cluster, "global", 4);
@@ -27,10 +27,7 @@ pub fn nodes_join_by_token(cluster: &HostCluster) {
     // It leaves, and nothing of it or on it is left.
     cluster.ok(["node", "drain", "h4"]);
     cluster.leave(SPARE).ok();
-    eventually_within(PATIENCE, "the node is gone", || {
-        let nodes = cluster.nodes();
-        (!nodes.is_empty() && !nodes.contains_key("h4")).then_some(())
-    });
+    gone(cluster);
     let host = cluster.host(SPARE);
     assert_eq!(host.docker(["ps", "-aq"]), "");
     assert_eq!(host.docker(["volume", "ls", "-q"]), "");
@@ -43,40 +40,60 @@ pub fn nodes_join_by_token(cluster: &HostCluster) {
 
 pub fn a_node_that_must_not_join_is_told_why(cluster: &HostCluster) {
     deploy(cluster, "shop", &web(3));
-    let first = cluster.host(1).address();
-    let at = |token: &str| format!("{token}@{first}:7070");
-    let token = cluster.token();
-    // The secret is at the end.
-    let wrong = {
-        let mut letters: Vec<char> = token.chars().collect();
-        let last = letters.last_mut().unwrap();
-        *last = if *last == 'a' { 'b' } else { 'a' };
-        String::from_iter(letters)
-    };
-    let used = cluster.ok(["token", "--uses", "1"]).trim().to_owned();
-    cluster.join(SPARE, &used).ok();
-    cluster.ready(&[SPARE]);
-    cluster.leave(SPARE).ok();
-    let refused = |to: &str, more: &[&str]| {
-        let said = cluster.join_at(SPARE, to, more).fails_with(1);
-        assert!(said.starts_with("error: ") && !said.contains("panicked"), "{said}");
-        assert_eq!(cluster.host(SPARE).docker(["ps", "-aq"]), "", "nothing is left of it: {said}");
+    let good = cluster.invite(&[]);
+    let (token, address) = good.split_once('@').unwrap();
+    let host = cluster.host(SPARE);
+    let refused = |invitation: &str, more: &[&str]| {
+        let run = cluster.join(SPARE, invitation, more);
+        assert!(run.code.is_some_and(|code| code != 0), "{run}");
+        let said = run.stderr;
+        assert!(said.contains("error: ") && !said.contains("panicked"), "{said}");
+        assert_eq!(host.docker(["ps", "-aq"]), "", "nothing is left of it: {said}");
         said.to_lowercase()
     };
-    assert!(refused(&at(&wrong), &[]).contains("token"));
-    assert!(refused(&at(&used), &[]).contains("token"));
-    assert!(refused(&at(&token), &["--node-name", "h2"]).contains("h2"));
-    let elsewhere = refused(&format!("{token}@{}:7070", cluster.host(SPARE).address()), &[]);
-    assert!(elsewhere.contains("7070"), "{elsewhere}");
-    let rotated = cluster.ok(["token", "--rotate"]).trim().to_owned();
-    assert!(refused(&at(&token), &[]).contains("token"));
 
-    let mut names: Vec<_> = cluster.nodes().into_keys().collect();
-    names.retain(|name| name != "h4");
-    assert_eq!(names, ["h1", "h2", "h3"]);
-    // The new one is good.
-    cluster.join(SPARE, &rotated).ok();
+    // A secret that is not the token's: its last letter is another one.
+    let (start, last) = token.split_at(token.len() - 1);
+    let wrong = format!("{start}{}@{address}", if last == "a" { "b" } else { "a" });
+    assert!(refused(&wrong, &[]).contains("token"));
+    // One that was used as often as it may be.
+    let once = cluster.invite(&["--uses", "1"]);
+    join_and_leave(cluster, &once);
+    assert!(refused(&once, &[]).contains("token"));
+    // The name of another node.
+    assert!(refused(&good, &["--node-name", "h2"]).contains("h2"));
+    // An address at which nobody is.
+    assert!(refused(&format!("{token}@{}:7070", host.address()), &[]).contains("7070"));
+    // One that was voided. The new one is good.
+    let rotated = cluster.invite(&["--rotate"]);
+    assert!(refused(&good, &[]).contains("token"));
+    join_and_leave(cluster, &rotated);
+
+    // Another cluster's: no node changes sides by accident, and the scheduler is not who it says.
+    let stranger = Client::here();
+    let (engine, own) = (host.docker_host(), host.address().to_string());
+    stranger.ok(["init", "--docker-host", &engine, "--advertise-addr", &own, "--node-name", "other"]);
+    let foreign = stranger.ok(["token", "--quiet"]).trim().to_owned();
+    let said = cluster.join(2, &foreign, &[]).fails_with(1);
+    assert!(said.contains("another cluster"), "{said}");
+    stranger.ok(["leave", "--force", "--volumes", "--docker-host", &engine]);
+    let foreign = format!("{}@{address}", foreign.split('@').next().unwrap());
+    refused(&foreign, &[]);
+
+    assert_eq!(cluster.nodes().into_keys().collect::<Vec<_>>(), ["h1", "h2", "h3"]);
+    settles(cluster, "shop", 3);
+}
+
+fn join_and_leave(cluster: &HostCluster, invitation: &str) {
+    cluster.join(SPARE, invitation, &[]).ok();
     cluster.ready(&[SPARE]);
     cluster.leave(SPARE).ok();
-    settles(cluster, "shop", 3);
+    gone(cluster);
+}
+
+fn gone(cluster: &HostCluster) {
+    eventually_within(PATIENCE, "the node is gone", || {
+        let nodes = cluster.nodes();
+        (!nodes.is_empty() && !nodes.contains_key("h4")).then_some(())
+    });
 }
