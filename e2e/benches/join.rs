@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // A bench that cannot be set up has failed.
 
 #[path = "hosts/swarm.rs"]
+#[allow(dead_code)] // The other bench needs the rest.
 mod swarm;
 
 use std::time::{Duration, Instant};
