@@ -2,8 +2,9 @@
 
 BENCH ?=
 TEST ?=
+N ?= 3
 .DEFAULT_GOAL := help
-.PHONY: help build images quickstart down clean check test unit e2e bench engine
+.PHONY: help build images quickstart down clean check test unit e2e bench engine hosts hosts-down
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,12 @@ e2e: images ## End-to-end tests on the real engine (TEST=name runs some)
 test: ## Everything: check, unit, e2e
 	@deploy/check-tools.sh
 	@$(MAKE) --no-print-directory check unit e2e
+
+hosts: images ## A cluster of N=3 real hosts on this machine, to try things by hand
+	@e2e/hosts.sh up $(N)
+
+hosts-down: ## Remove those hosts
+	@e2e/hosts.sh down
 
 bench: images ## Benches against peers (BENCH=deploy runs one)
 	@e2e/bench.sh $(BENCH)

@@ -2,8 +2,10 @@
 # Benches on this machine's real engine: bench.sh [NAME…], all without a name. Each prints a table and
 # writes target/bench/NAME.json.
 source "$(dirname "$0")/../deploy/common.sh"
+source "$(dirname "$0")/host-tools.sh"
 cd "$root"
 
+require_host_tools
 e2e/build-probe.sh
 export GANTRY_BIN=$release_dir/gantry
 export GANTRY_PROXY_BIN=$release_dir/gantry-proxy

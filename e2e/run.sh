@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # End-to-end tests on this machine's real engine: run.sh [NAME…], as cargo test takes them.
 source "$(dirname "$0")/../deploy/common.sh"
+source "$(dirname "$0")/host-tools.sh"
 cd "$root"
 
-command -v ip >/dev/null || fail "ip is needed for engines in namespaces of their own" "apt-get install -y iproute2"
 deploy/ensure-engine.sh
+require_host_tools
 deploy/base-image.sh
 e2e/build-probe.sh
 # A Python of the tests' own, with gRPC's packages.

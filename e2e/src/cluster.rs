@@ -1,13 +1,12 @@
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use serde_json::Value;
-use tempfile::TempDir;
-
+use crate::client::Client;
 use crate::command::Run;
-use crate::engine::Engine;
+use crate::hosts::Host;
 
 /// The name of the cluster under test. Tests run one after the other, so one is enough.
 const NAME: &str = "e2e";
@@ -17,16 +16,16 @@ const POOL: &str = "10.160.0.0/11";
 
 /// A whole cluster on this machine's engine.
 pub struct Cluster {
-    config: TempDir,
-    /// The namespace and `DOCKER_HOST` of an engine of the test's own.
-    engine: Option<(String, String)>,
+    client: Client,
+    /// `DOCKER_HOST` of an engine of the test's own.
+    engine: Option<String>,
     id: OnceLock<String>,
 }
 
 impl Cluster {
     /// Starts a new one, with nothing of any before.
     pub fn start() -> Self {
-        let cluster = Self { config: TempDir::new().unwrap(), engine: None, id: OnceLock::new() };
+        let cluster = Self { client: Client::here(), engine: None, id: OnceLock::new() };
         cluster.clear();
         cluster.init();
         // Known from the start, so that it can be told while the scheduler is away.
@@ -34,10 +33,10 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a new one on another engine than this machine's.
-    pub fn start_on(engine: &Engine) -> Self {
-        let at = (engine.namespace().to_owned(), engine.host());
-        let cluster = Self { config: TempDir::new().unwrap(), engine: Some(at), id: OnceLock::new() };
+    /// Starts a new one on another host than this machine, with a client there.
+    pub fn start_on(host: &Host) -> Self {
+        let client = Client::through(&["nsenter", &format!("--net={}", host.network())], &host.docker_host());
+        let cluster = Self { client, engine: Some(host.docker_host()), id: OnceLock::new() };
         cluster.init();
         // Known from the start, so that it can be told while the scheduler is away.
         cluster.id();
@@ -60,7 +59,7 @@ impl Cluster {
     /// Runs `docker` on the cluster's engine.
     pub fn docker_may_fail<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
         let mut command = Command::new("docker");
-        if let Some((_, host)) = &self.engine {
+        if let Some(host) = &self.engine {
             command.env("DOCKER_HOST", host);
         }
         Run::of(command.args(args))
@@ -107,7 +106,7 @@ impl Cluster {
 
     /// The context's file, which holds the certificate.
     pub fn context_file(&self) -> PathBuf {
-        self.config.path().join("contexts").join(format!("{NAME}.json"))
+        self.client.context_file(NAME)
     }
 
     /// The cluster's id.
@@ -116,69 +115,19 @@ impl Cluster {
         self.id.get_or_init(ask).clone()
     }
 
-    /// `gantry`, set up for this cluster.
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(gantry());
-        if let Some((namespace, host)) = &self.engine {
-            command = Command::new("nsenter");
-            command.arg(format!("--net=/run/netns/{namespace}")).arg(gantry()).env("DOCKER_HOST", host);
-        }
-        command
-            .env("GANTRY_CONFIG", self.config.path())
-            .env("NO_COLOR", "1")
-            .env_remove("GANTRY_CONTEXT")
-            .env_remove("GANTRY_HOST")
-            .env_remove("COMPOSE_FILE")
-            .env_remove("COMPOSE_PROJECT_NAME")
-            .current_dir(self.config.path());
-        command
-    }
-
-    /// Runs `gantry`.
-    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run {
-        Run::of(self.command().args(args))
-    }
-
-    /// Runs `gantry`, which must succeed.
-    #[track_caller]
-    pub fn ok<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
-        self.run(args).ok()
-    }
-
-    /// Runs `gantry … --format json`, which must succeed.
-    #[track_caller]
-    pub fn json<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Value {
-        let run = Run::of(self.command().args(args).args(["--format", "json"]));
-        let line = run.line.clone();
-        let text = run.ok();
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}\n{text}"))
-    }
-
-    /// Writes a Compose file of the test's, and answers with its path.
-    pub fn file(&self, name: &str, text: &str) -> String {
-        let folder = self.config.path().join("files").join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("compose.yaml");
-        std::fs::write(&path, text).unwrap();
-        path.to_string_lossy().into_owned()
-    }
-
-    /// A folder of the test's.
-    pub fn folder(&self) -> &Path {
-        self.config.path()
-    }
-
-    /// The replicas of a stack, as `gantry ps` shows them.
-    #[track_caller]
-    pub fn replicas(&self, stack: &str) -> Vec<Value> {
-        self.json(["ps", stack]).as_array().unwrap().clone()
-    }
-
     /// The ids of all containers of this cluster's stacks, also of those that do not run.
     pub fn containers(&self) -> Vec<String> {
         let filter = format!("label=gantry.cluster={}", self.id());
         let ids = self.docker_may_fail(["ps", "-aq", "--no-trunc", "--filter", &filter]).ok();
         ids.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Deref for Cluster {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 
@@ -200,10 +149,4 @@ impl Drop for Cluster {
             eprintln!("cannot clear up: {left}");
         }
     }
-}
-
-/// The release binary, as users have it.
-fn gantry() -> PathBuf {
-    let path = std::env::var_os("GANTRY_BIN").map(PathBuf::from);
-    path.expect("run these tests with `make e2e`: it says where the binary is")
 }

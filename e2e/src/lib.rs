@@ -3,23 +3,26 @@
 //! [`Cluster`] is a whole cluster as containers on this machine's engine, beside whatever else runs
 //! there, with its own name, ports and address range; it is gone when the test ends, also when it
 //! fails, and what a killed test left behind is cleared away by the next. [`Run`] is a command that
-//! ended. [`Engine`] is an engine of the test's own, which may be killed. [`eventually`] waits for a
+//! ended. [`Hosts`] are whole hosts of the test's own, each with a
+//! cable and an engine that may be taken away, and [`HostCluster`] is a cluster of them. [`eventually`] waits for a
 //! condition. [`Load`] sends requests all the time, and every one must be answered. [`report`] prints what a bench measured.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc)] // A test that cannot be set up has failed.
 
 mod bench;
+mod client;
 mod cluster;
 mod command;
-mod engine;
+mod hosts;
 mod load;
 mod wait;
 mod web;
 
 pub use bench::{Figure, median, report};
+pub use client::{Client, gantry};
 pub use cluster::Cluster;
 pub use command::{Run, docker, docker_may_fail};
-pub use engine::{Engine, Hang};
+pub use hosts::{Host, HostCluster, Hosts, Site};
 pub use load::{Load, Report, Running};
 pub use wait::{after, eventually, eventually_within};
 pub use web::{Page, get, post};

@@ -47,8 +47,13 @@ pub struct Running {
 impl Load {
     /// Over 16 connections to `port` of this machine, half of them kept, until it is stopped.
     pub fn on(port: u16) -> Self {
+        Self::to(([127, 0, 0, 1], port))
+    }
+
+    /// The same to any address.
+    pub fn to(address: impl Into<SocketAddr>) -> Self {
         Self {
-            address: ([127, 0, 0, 1], port).into(),
+            address: address.into(),
             connections: 16,
             mixed: true,
             sometimes: None,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use gantry_e2e::{Cluster, Engine, Run, after, eventually, eventually_within, get};
+use gantry_e2e::{Cluster, Hosts, Run, after, eventually, eventually_within, get};
 
 const PARTS: [&str; 3] = ["scheduler", "agent", "proxy"];
 
@@ -289,14 +289,15 @@ impl Drop for TinyDisk {
 
 #[test]
 fn an_engine_that_hangs_or_is_killed_is_said_and_survived() {
-    let mut engine = Engine::start("gantry-e2e");
-    let cluster = Cluster::start_on(&engine);
+    let hosts = Hosts::start(1);
+    let host = hosts.host(1);
+    let cluster = Cluster::start_on(host);
     cluster.ok(["up", "-f", &cluster.file("shop", &web(3, "hello"))]);
 
     // It hangs in the middle of a deploy.
     let file = cluster.file("shop", &web(3, "good evening"));
     cluster.ok(["up", "--detach", "-f", &file]);
-    let hang = engine.hang();
+    host.hang_engine();
     let said = cluster.run(["up", "-f", &file, "--timeout", "3s"]).fails_with(4);
     assert!(said.contains("shop is not there after 3 s"), "{said}");
     eventually("the node says what is wrong", || {
@@ -304,17 +305,17 @@ fn an_engine_that_hangs_or_is_killed_is_said_and_survived() {
     });
     let said = cluster.run(["up", "-f", &file]).fails_with(1);
     assert!(said.contains("n1: its engine cannot be used"), "{said}");
-    drop(hang);
+    host.thaw();
     eventually("the deploy goes on", || stands(&cluster, "shop", 3, "good evening").then_some(()));
 
     // It is killed in the middle of a deploy, and every container with its next start.
     cluster.ok(["up", "--detach", "-f", &cluster.file("shop", &web(4, "at last"))]);
-    engine.kill();
+    host.kill_engine();
     let said = cluster.run(["container", "ls"]).fails_with(1);
     assert!(said.contains("Docker Engine"), "{said}");
     let said = cluster.run(["init", "--name", "other"]).fails_with(1);
     assert!(said.contains("Docker Engine"), "{said}");
-    engine.resume();
+    host.start_engine();
     eventually_within(Duration::from_mins(1), "all come back and the deploy ends", || {
         stands(&cluster, "shop", 4, "at last").then_some(())
     });
