@@ -342,6 +342,7 @@ mod tests {
                 agent_port: 7071,
                 labels: Default::default(),
                 availability: Default::default(),
+                role: Default::default(),
                 host: Default::default(),
                 joined_at: Timestamp::default(),
             };
