@@ -2,6 +2,7 @@
 //! standard output as JSON or line by line, what went wrong to standard error.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,10 +41,15 @@ pub async fn run(config: &Config, task: Task) -> ExitCode {
     }
 }
 
+/// A line, at once: somebody may wait for it.
+fn print(line: &str) -> Result<(), String> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{line}").and_then(|()| output.flush()).map_err(|error| format!("cannot print: {error}"))
+}
+
 async fn inspect() -> Result<(), String> {
     let facts = host::facts().await?;
-    println!("{}", serde_json::to_string(&facts).map_err(|error| error.to_string())?);
-    Ok(())
+    print(&serde_json::to_string(&facts).map_err(|error| error.to_string())?)
 }
 
 async fn become_node(
@@ -84,8 +90,7 @@ async fn become_node(
     std::fs::write(config.data.join("joined.json"), told.to_string()).map_err(kept("what the cluster is"))?;
     // The last thing: a host with this is a node.
     joined.agent.save(&config.identity).map_err(kept("the agent's certificate"))?;
-    println!("{told}");
-    Ok(())
+    print(&told.to_string())
 }
 
 fn read_labels(labels: &[String]) -> Result<BTreeMap<String, String>, String> {
@@ -111,8 +116,9 @@ async fn await_ready(config: &Config, patience: Duration) -> Result<(), String> 
             Ok(Ok(answer)) => {
                 let own = answer.into_inner();
                 if own.ready {
-                    println!("{}", json!({ "node_name": own.name, "cluster_name": own.cluster_name }));
-                    return Ok(());
+                    return print(
+                        &json!({ "node_name": own.name, "cluster_name": own.cluster_name }).to_string(),
+                    );
                 }
                 own.message
             }
@@ -135,7 +141,7 @@ async fn leave(config: &Config, force: bool, patience: Duration) -> Result<(), S
         if step.done {
             return Ok(());
         }
-        println!("{} replicas are still on this node", step.replicas);
+        print(&format!("{} replicas are still on this node", step.replicas))?;
     }
     Err("the scheduler hung up before the node was out of the cluster".to_owned())
 }

@@ -379,6 +379,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_host_joins_with_is_read() {
+        let line = "gantry join gt1-a-b-c@192.0.2.1:7070 --docker-host ssh://me@h2 --advertise-addr 192.0.2.2 --advertise-addr 198.51.100.2 --label disk=ssd";
+        let Command::Join(join) = Args::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
+        assert_eq!(join.docker.docker_host.as_deref(), Some("ssh://me@h2"));
+        assert_eq!((join.advertise_addr.len(), join.label.len(), join.name.as_str()), (2, 1, "default"));
+        assert!(
+            Args::try_parse_from(["gantry", "token", "--role", "admin"]).is_err(),
+            "tokens are for nodes"
+        );
+        assert!(Args::try_parse_from(["gantry", "node", "update", "n1", "--availability", "off"]).is_err());
+    }
+
+    #[test]
     fn flags_of_a_command_that_is_run_are_left_to_it() {
         let args = Args::try_parse_from(["gantry", "exec", "-T", "web", "ls", "-la", "--color"]).unwrap();
         let Command::Exec(exec) = args.command else { panic!() };

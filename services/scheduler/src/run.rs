@@ -103,6 +103,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let logins = Logins::default();
 
     let denied = DenyList::default();
+    // Before the first connection, not a moment after it.
+    denied.set(state.snapshot().denied.keys().cloned().collect());
     let joining = JoinServiceServer::new(Joining::new(state.clone(), office.clone()));
     let server = Server::bind(config.listen, &own)
         .await?

@@ -38,7 +38,10 @@ fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Node>, Status>
     found.ok_or_else(|| {
         let mut known: Vec<_> = snapshot.nodes.values().map(|node| node.name.as_str()).collect();
         known.sort_unstable();
-        Status::not_found(format!("there is no node {name}; there are {}", known.join(", ")))
+        Status::not_found(match known.as_slice() {
+            [] => format!("there is no node {name}: the cluster has none yet"),
+            known => format!("there is no node {name}; there are {}", known.join(", ")),
+        })
     })
 }
 
