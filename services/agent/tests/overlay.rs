@@ -12,7 +12,7 @@ mod spaces;
 
 use std::time::{Duration, Instant};
 
-use spaces::{Space, role, run_inside};
+use spaces::{Running, Space, role, run_inside};
 
 const TEST: &str = "networks_reach_across_hosts_and_nothing_forged_gets_in";
 /// The first network's number; the second's is the next.
@@ -132,8 +132,7 @@ fn networks_reach_across_hosts_and_nothing_forged_gets_in() {
         assert!(Instant::now() < deadline, "{:?}", [0, 1].map(|space: usize| listening[space].said()));
         std::thread::yield_now();
     }
-    for space in 0..2 {
-        let said = listening[space].said();
+    for said in listening.iter().take(2).map(Running::said) {
         assert!(said.lines().all(|line| !line.starts_with("heard") || line.contains("member-to")), "{said}");
     }
 

@@ -98,11 +98,13 @@ impl Space {
     /// Runs this test's program there in another role.
     pub fn role(&self, test: &str, role: &str) -> Running {
         let output = NamedTempFile::new().unwrap();
+        let file = File::create(output.path()).unwrap();
         let child = self
             .command(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])
             .env(ROLE, role)
-            .stdout(File::create(output.path()).unwrap())
+            .stderr(file.try_clone().unwrap())
+            .stdout(file)
             .spawn()
             .unwrap();
         Running { child, output }
