@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use gantry_api::feed::v1::WatchRequest;
 use gantry_api::feed::v1::feed_service_client::FeedServiceClient;
 use gantry_api::feed::v1::feed_service_server::FeedServiceServer;
-use gantry_boot::{Server, connect_lazy, install_crypto};
+use gantry_boot::{Credentials, Server, connect_lazy, install_crypto};
 use gantry_feed::{Feed, Mirror, follow};
 use gantry_identity::{Authority, Bundle, Grant, Identity, Role};
 use gantry_model::{ClusterId, Snapshot, Timestamp};
@@ -54,7 +54,8 @@ struct Running {
 }
 
 async fn serve(own: &Bundle, address: &str, snapshots: watch::Receiver<Arc<Snapshot>>) -> Running {
-    let server = Server::bind(address.parse().unwrap(), own).await.unwrap();
+    let server =
+        Server::bind(address.parse().unwrap(), &Credentials::of(own.clone()).unwrap()).await.unwrap();
     let server = server.serve(FeedServiceServer::new(Feed::new(snapshots)));
     let (address, stop) = (server.address().unwrap(), CancellationToken::new());
     let stopped = stop.clone();
