@@ -4,7 +4,7 @@ mod cluster;
 mod container;
 mod traffic;
 
-pub use cluster::{Context, Init, Leave, Node};
+pub use cluster::{Context, Init, Leave, Node, Rebalance};
 pub use container::{Container, Create, Ids, NodeArg};
 pub use traffic::{Routes, Top};
 
@@ -77,6 +77,8 @@ pub enum Command {
     /// Look at nodes.
     #[command(subcommand)]
     Node(Node),
+    /// Move replicas so that all nodes have their share.
+    Rebalance(Rebalance),
     /// Look at volumes.
     #[command(subcommand)]
     Volume(Volume),

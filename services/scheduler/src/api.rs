@@ -7,6 +7,7 @@ mod events;
 mod exec;
 mod images;
 mod logs;
+mod placement;
 mod replicas;
 mod routes;
 mod services;
@@ -16,6 +17,7 @@ mod traffic;
 
 pub use cluster::Clusters;
 pub use events::Events;
+pub use placement::Placements;
 pub use replicas::Replicas;
 pub use routes::Routes;
 pub use services::Services;

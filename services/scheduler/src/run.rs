@@ -5,6 +5,7 @@ use std::time::Duration;
 use gantry_api::cluster::v1::cluster_service_server::ClusterServiceServer;
 use gantry_api::cluster::v1::event_service_server::EventServiceServer;
 use gantry_api::cluster::v1::node_service_server::NodeServiceServer;
+use gantry_api::cluster::v1::placement_service_server::PlacementServiceServer;
 use gantry_api::cluster::v1::replica_service_server::ReplicaServiceServer;
 use gantry_api::cluster::v1::resource_service_server::ResourceServiceServer;
 use gantry_api::cluster::v1::route_service_server::RouteServiceServer;
@@ -22,7 +23,7 @@ use gantry_identity::Bundle;
 use gantry_store::Redb;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Clusters, Events, Replicas, Routes, Services, Stacks, TrafficRates};
+use crate::api::{Clusters, Events, Placements, Replicas, Routes, Services, Stacks, TrafficRates};
 use crate::config::Config;
 use crate::open::{Founding, OpenError, open};
 use crate::session::{Agents, Hearing, Relays, Routing};
@@ -91,6 +92,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone())))
         .serve(ServiceServiceServer::new(Services::new(state.clone())))
         .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
+        .serve(PlacementServiceServer::new(Placements::new(state.clone())))
         .serve(RouteServiceServer::new(Routes::new(state.clone())))
         .serve(TrafficServiceServer::new(TrafficRates::new(state.clone(), traffic.clone())))
         .serve(EventServiceServer::new(Events::new(state.clone())))

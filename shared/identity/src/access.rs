@@ -37,6 +37,7 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.cluster.v1.ReplicaService", "Exec", REACH_IN),
     ("gantry.cluster.v1.NodeService", "ListNodes", READ),
     ("gantry.cluster.v1.NodeService", "GetNode", READ),
+    ("gantry.cluster.v1.PlacementService", "Rebalance", CHANGE),
     ("gantry.cluster.v1.ResourceService", "ListVolumes", READ),
     ("gantry.cluster.v1.ResourceService", "RemoveVolume", CHANGE),
     ("gantry.cluster.v1.ResourceService", "ListNetworks", READ),

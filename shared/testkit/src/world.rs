@@ -146,6 +146,7 @@ impl World {
             number,
             template,
             hash,
+            platform: None,
             created_at,
         })));
     }

@@ -110,7 +110,11 @@ async fn resolve_one(
                 }
             }
             Some(FromAgent::Image(found)) => {
-                return Ok(Resolved { digest: Some(found.digest), has_healthcheck: found.has_healthcheck });
+                return Ok(Resolved {
+                    digest: Some(found.digest),
+                    has_healthcheck: found.has_healthcheck,
+                    platform: (!found.platform.is_empty()).then_some(found.platform),
+                });
             }
             Some(_) => return Err(Status::internal("the agent answered with something else")),
             None => return Err(Status::unavailable(format!("node {} hung up", node.name))),
