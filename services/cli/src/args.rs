@@ -4,7 +4,9 @@ mod cluster;
 mod container;
 mod traffic;
 
-pub use cluster::{Availability, Backup, Context, DockerHost, Init, Join, Leave, Node, Restore, Token};
+pub use cluster::{
+    Availability, Backup, Context, DockerHost, Init, Join, Leave, Node, Rebalance, Restore, Token,
+};
 pub use container::{Container, Create, Ids, NodeArg};
 pub use traffic::{Routes, Top};
 
@@ -85,6 +87,8 @@ pub enum Command {
     /// Look at nodes, and say what they may do.
     #[command(subcommand)]
     Node(Node),
+    /// Move replicas so that all nodes have their share.
+    Rebalance(Rebalance),
     /// Look at volumes.
     #[command(subcommand)]
     Volume(Volume),

@@ -5,6 +5,7 @@ use gantry_api::cluster::v1::cluster_service_client::ClusterServiceClient;
 use gantry_api::cluster::v1::event_service_client::EventServiceClient;
 use gantry_api::cluster::v1::membership_service_client::MembershipServiceClient;
 use gantry_api::cluster::v1::node_service_client::NodeServiceClient;
+use gantry_api::cluster::v1::placement_service_client::PlacementServiceClient;
 use gantry_api::cluster::v1::replica_service_client::ReplicaServiceClient;
 use gantry_api::cluster::v1::resource_service_client::ResourceServiceClient;
 use gantry_api::cluster::v1::route_service_client::RouteServiceClient;
@@ -83,6 +84,11 @@ impl Cluster {
     /// Join tokens.
     pub fn membership(&self) -> MembershipServiceClient<Channel> {
         MembershipServiceClient::new(self.channel.clone())
+    }
+
+    /// Moves between nodes.
+    pub fn placements(&self) -> PlacementServiceClient<Channel> {
+        PlacementServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     /// Volumes, networks and images.

@@ -14,6 +14,7 @@ mod lists;
 mod logs;
 mod node;
 mod ps;
+mod rebalance;
 mod restore;
 mod routes;
 mod services;
@@ -72,6 +73,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Events(events) => events::run(&connect().await?, events).await,
         Command::Why(why) => why::run(&connect().await?, why).await,
         Command::Node(command) => node::run(&connect().await?, command).await,
+        Command::Rebalance(args) => rebalance::run(&connect().await?, args).await,
         Command::Volume(command) => lists::volume(&connect().await?, command).await,
         Command::Network(command) => lists::networks(&connect().await?, command).await,
         Command::Image(command) => lists::images(&connect().await?, command).await,

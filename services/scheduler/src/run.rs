@@ -7,6 +7,7 @@ use gantry_api::cluster::v1::event_service_server::EventServiceServer;
 use gantry_api::cluster::v1::join_service_server::JoinServiceServer;
 use gantry_api::cluster::v1::membership_service_server::MembershipServiceServer;
 use gantry_api::cluster::v1::node_service_server::NodeServiceServer;
+use gantry_api::cluster::v1::placement_service_server::PlacementServiceServer;
 use gantry_api::cluster::v1::replica_service_server::ReplicaServiceServer;
 use gantry_api::cluster::v1::resource_service_server::ResourceServiceServer;
 use gantry_api::cluster::v1::route_service_server::RouteServiceServer;
@@ -25,7 +26,7 @@ use gantry_identity::Bundle;
 use gantry_store::Redb;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Clusters, Events, Nodes, Replicas, Routes, Services, Stacks, TrafficRates};
+use crate::api::{Clusters, Events, Nodes, Placements, Replicas, Routes, Services, Stacks, TrafficRates};
 use crate::config::Config;
 use crate::credentials::Credentials as Logins;
 use crate::membership::{Joining, LARGEST, Members, Office, Tokens, keep_denied, keep_own_renewed};
@@ -119,6 +120,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone(), logins.clone())))
         .serve(ServiceServiceServer::new(Services::new(state.clone())))
         .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
+        .serve(PlacementServiceServer::new(Placements::new(state.clone())))
         .serve(RouteServiceServer::new(Routes::new(state.clone())))
         .serve(TrafficServiceServer::new(TrafficRates::new(state.clone(), traffic.clone())))
         .serve(EventServiceServer::new(Events::new(state.clone())))

@@ -11,19 +11,20 @@ use std::time::{Duration, SystemTime};
 use clap::Parser as _;
 use gantry_api::agent::v1::ContainerSpec;
 use gantry_api::cluster::v1::node_service_client::NodeServiceClient;
+use gantry_api::cluster::v1::placement_service_client::PlacementServiceClient;
 use gantry_api::cluster::v1::replica_service_client::ReplicaServiceClient;
 use gantry_api::cluster::v1::stack_service_client::StackServiceClient;
 use gantry_api::cluster::v1::traffic_service_client::TrafficServiceClient;
 use gantry_api::cluster::v1::{
-    ApplyStackRequest, Goal, ListNodesRequest, ListReplicasRequest, Phase, PublishedPort, Replica,
-    ServiceSpec, StackSpec, Traffic, TrafficQuery, WatchStackRequest, WatchTrafficRequest,
+    ApplyStackRequest, Goal, ListNodesRequest, ListReplicasRequest, Phase, PublishedPort, RebalanceRequest,
+    Replica, ServiceSpec, StackSpec, Traffic, TrafficQuery, WatchStackRequest, WatchTrafficRequest,
     apply_stack_response,
 };
 use gantry_api::node::v1::relay_service_client::RelayServiceClient;
 use gantry_api::node::v1::routing_service_client::RoutingServiceClient;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
-    Assignments, EndpointTraffic, Hello, ImageFound, ProxyHello, RelayRequest, ReplicaStatus,
+    Assignments, EndpointTraffic, Heartbeat, Hello, ImageFound, ProxyHello, RelayRequest, ReplicaStatus,
     ReportTrafficRequest, ServiceTraffic, SessionRequest, StatusReport, StillServing, StreamTablesRequest,
     StreamTablesResponse, Table, TableAck, open_relay, relay_request, session_request, session_response,
     stream_tables_request,
@@ -35,7 +36,7 @@ use gantry_scheduler::config::Config;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -119,11 +120,16 @@ impl Scheduler {
 
     /// Waits until the agent is known and has said what it runs.
     async fn node_is_ready(&self) {
+        self.nodes_are_ready(1).await;
+    }
+
+    /// Waits until so many agents are known and have said what they run.
+    async fn nodes_are_ready(&self, count: usize) {
         let mut client = NodeServiceClient::new(self.channel(Role::Viewer, "bob"));
         let wait = async {
             loop {
                 let nodes = client.list_nodes(ListNodesRequest {}).await.unwrap().into_inner().nodes;
-                if nodes.iter().any(|node| node.ready) {
+                if nodes.iter().filter(|node| node.ready).count() == count {
                     return;
                 }
                 sleep(Duration::from_millis(20)).await;
@@ -164,6 +170,8 @@ impl Scheduler {
 /// An agent that runs whatever it is told to.
 #[derive(Clone, Default)]
 struct Agent {
+    /// The id of its node; `n1` where it is empty.
+    node: String,
     /// What it runs.
     containers: Arc<Mutex<BTreeMap<String, Phase>>>,
     /// What it was told, message by message.
@@ -173,8 +181,12 @@ struct Agent {
 impl Agent {
     /// Connects, and works until the session ends.
     fn connect(&self, scheduler: &Scheduler) -> JoinHandle<()> {
-        let (agent, channel) = (self.clone(), scheduler.channel(Role::Node, "n1"));
+        let (agent, channel) = (self.clone(), scheduler.channel(Role::Node, self.node()));
         tokio::spawn(async move { agent.session(channel).await })
+    }
+
+    fn node(&self) -> &str {
+        if self.node.is_empty() { "n1" } else { &self.node }
     }
 
     async fn session(self, channel: Channel) {
@@ -184,8 +196,8 @@ impl Agent {
             async move { drop(messages.send(SessionRequest { message: Some(message) }).await) }
         };
         let hello = Hello {
-            node_id: "n1".into(),
-            name: "one".into(),
+            node_id: self.node().into(),
+            name: format!("node-{}", self.node()),
             instance: "i1".into(),
             addresses: vec!["127.0.0.1".into()],
             ..Hello::default()
@@ -194,7 +206,16 @@ impl Agent {
         send(session_request::Message::Status(self.report(true))).await;
         let answers = SessionServiceClient::new(channel.clone()).session(ReceiverStream::new(stream)).await;
         let Ok(mut answers) = answers.map(tonic::Response::into_inner) else { return };
-        while let Ok(Some(answer)) = answers.message().await {
+        let mut beat = interval(Duration::from_secs(1));
+        loop {
+            let answer = tokio::select! {
+                answer = answers.message() => answer,
+                _ = beat.tick() => {
+                    send(session_request::Message::Heartbeat(Heartbeat::default())).await;
+                    continue;
+                }
+            };
+            let Ok(Some(answer)) = answer else { return };
             match answer.message {
                 Some(session_response::Message::Assignments(assignments)) => {
                     self.take(assignments);
@@ -327,7 +348,7 @@ async fn a_restarted_scheduler_knows_everything_and_disturbs_nothing_while_the_a
     let before = ids(&scheduler.replicas().await);
 
     scheduler.stop().await;
-    session.await.unwrap();
+    session.abort();
     scheduler.resume().await;
     let alone = scheduler.replicas().await;
     assert_eq!(ids(&alone), before);
@@ -446,4 +467,54 @@ async fn a_replica_ends_when_its_proxy_has_let_go_of_it_and_its_requests_are_ove
     };
     // Well before the drain timeout, which is 10 s.
     timeout(Duration::from_secs(5), gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_replicas_of_a_node_that_is_gone_are_replaced_and_it_finds_nothing_to_run_when_it_is_back() {
+    let scheduler = Scheduler::start().await;
+    let (one, two) = (Agent::default(), Agent { node: "n2".into(), ..Agent::default() });
+    let _session = one.connect(&scheduler);
+    let session = two.connect(&scheduler);
+    scheduler.nodes_are_ready(2).await;
+    scheduler.deploy(4).await;
+    scheduler.converged().await;
+    let on = |node: &'static str| {
+        let scheduler = &scheduler;
+        async move { scheduler.replicas().await.iter().filter(|replica| replica.node == node).count() }
+    };
+    assert_eq!((on("node-n1").await, on("node-n2").await), (2, 2));
+
+    session.abort();
+    let moved = async {
+        while (on("node-n1").await, on("node-n2").await) != (4, 0) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, moved).await.unwrap();
+    scheduler.converged().await;
+
+    two.heard.lock().unwrap().clear();
+    let _session = two.connect(&scheduler);
+    scheduler.nodes_are_ready(2).await;
+    let told = async {
+        while two.heard.lock().unwrap().is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, told).await.unwrap();
+    let heard = two.heard.lock().unwrap().clone();
+    assert!(heard[0].full && heard.iter().all(|message| message.upserts.is_empty()), "{heard:?}");
+
+    // People may have it even again.
+    let mut client = PlacementServiceClient::new(scheduler.channel(Role::Operator, "ada"));
+    let planned = client.rebalance(RebalanceRequest { plan: true }).await.unwrap().into_inner();
+    assert_eq!(planned.moves.len(), 2);
+    assert_eq!(on("node-n2").await, 0, "a plan moves nothing");
+    client.rebalance(RebalanceRequest { plan: false }).await.unwrap();
+    let even = async {
+        while (on("node-n1").await, on("node-n2").await) != (2, 2) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(PATIENCE, even).await.unwrap();
 }

@@ -46,6 +46,7 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.cluster.v1.NodeService", "WatchNode", READ),
     ("gantry.cluster.v1.NodeService", "UpdateNode", CHANGE),
     ("gantry.cluster.v1.NodeService", "RemoveNode", &[Admin]),
+    ("gantry.cluster.v1.PlacementService", "Rebalance", CHANGE),
     ("gantry.cluster.v1.ResourceService", "ListVolumes", READ),
     ("gantry.cluster.v1.ResourceService", "InspectVolume", READ),
     // A driver's options can name any folder of the host.

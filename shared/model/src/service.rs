@@ -350,6 +350,9 @@ pub struct Revision {
     pub template: Template,
     /// The template's fingerprint.
     pub hash: String,
+    /// What its image runs on, such as `linux/amd64`, where that is known.
+    #[serde(default)]
+    pub platform: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
 }

@@ -148,6 +148,7 @@ impl World {
             number,
             template,
             hash,
+            platform: None,
             created_at,
         })));
     }

@@ -210,6 +210,16 @@ pub enum Availability {
     Drain,
 }
 
+/// `gantry rebalance`
+#[derive(Debug, Group)]
+pub struct Rebalance {
+    /// Only show what would move.
+    #[arg(long)]
+    pub plan: bool,
+    #[command(flatten)]
+    pub list: List,
+}
+
 /// `gantry context`
 #[derive(Debug, Subcommand)]
 pub enum Context {

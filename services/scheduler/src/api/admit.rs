@@ -13,7 +13,7 @@ use std::sync::Arc;
 use gantry_api::cluster::v1::{ChangeAction, PlannedChange};
 use gantry_identity::Identity;
 use gantry_model::{
-    Change, Record, Revision, Service, ServiceId, ServiceSpec, Severity, Snapshot, Stack, StackSpec,
+    Change, Mode, Record, Revision, Service, ServiceId, ServiceSpec, Severity, Snapshot, Stack, StackSpec,
     Timestamp,
 };
 use tonic::Status;
@@ -27,6 +27,8 @@ pub struct Resolved {
     pub digest: Option<String>,
     /// Whether the image has a health check of its own.
     pub has_healthcheck: bool,
+    /// What it runs on, such as `linux/amd64`, where that is known.
+    pub platform: Option<String>,
 }
 
 /// What is asked, by whom, and what was found out before.
@@ -124,15 +126,15 @@ fn admit_service(
     let current = known.and_then(|known| snapshot.revisions.get(&(id.clone(), known.revision)));
     let resolved = asked.images.get(&spec.container.image).cloned().unwrap_or_default();
     // An image that nobody has yet is taken for what it was, as long as it is named as it was.
-    let digest = resolved.digest.or_else(|| {
-        current
-            .filter(|current| current.template.container.image == spec.container.image)
-            .and_then(|current| current.template.image_digest.clone())
-    });
+    let same_name = current.filter(|current| current.template.container.image == spec.container.image);
+    let digest =
+        resolved.digest.or_else(|| same_name.and_then(|current| current.template.image_digest.clone()));
+    let platform = resolved.platform.or_else(|| same_name.and_then(|current| current.platform.clone()));
     let template = spec.template(digest);
     let changed = current.is_none_or(|current| current.hash != template.hash());
     let number = known.map_or(0, |known| known.revision) + u64::from(changed || asked.force);
-    let replicas = spec.replicas.or(known.map(|known| known.replicas)).unwrap_or(1);
+    let replicas =
+        if spec.exclusive { 1 } else { spec.replicas.or(known.map(|known| known.replicas)).unwrap_or(1) };
     let service = match known {
         Some(known) => Service {
             spec: spec.clone(),
@@ -161,7 +163,11 @@ fn admit_service(
     };
     match known {
         None => {
-            let details = vec![format!("image {}", spec.container.image), differences::plural(replicas)];
+            let count = match spec.mode {
+                Mode::Replicated => differences::plural(replicas),
+                Mode::Global => "one replica on every node".to_owned(),
+            };
+            let details = vec![format!("image {}", spec.container.image), count];
             admission.plan(ChangeAction::Create, "service", id, details);
         }
         Some(known) => {
@@ -183,7 +189,8 @@ fn admit_service(
     }
     if changed || asked.force {
         let hash = template.hash();
-        let revision = Revision { service: id.clone(), number, template, hash, created_at: asked.now };
+        let revision =
+            Revision { service: id.clone(), number, template, hash, platform, created_at: asked.now };
         admission.changes.push(Change::Put(Record::Revision(Arc::new(revision))));
     }
     admission.changes.push(Change::Put(Record::Service(Arc::new(service))));

@@ -17,7 +17,10 @@ fn service_converged(snapshot: &Snapshot, service: &Service) -> bool {
     let replicas: Vec<_> = snapshot.replicas_of(&service.id).collect();
     !service.removing
         && replicas.len() == service.wanted() as usize
-        && replicas.iter().all(|replica| settled(snapshot, service, replica))
+        && replicas.iter().all(|replica| {
+            // A node that is lost holds nobody up who runs on every node.
+            settled(snapshot, service, replica) || service.is_global() && snapshot.is_lost(replica)
+        })
 }
 
 fn settled(snapshot: &Snapshot, service: &Service, replica: &Replica) -> bool {

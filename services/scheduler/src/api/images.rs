@@ -73,7 +73,11 @@ pub async fn resolve(
         let found = match resolve_one(relays, &nodes, ask, progress).await {
             Ok((node, found)) => {
                 has_image(state, &node, &found.digest);
-                Resolved { digest: Some(found.digest), has_healthcheck: found.has_healthcheck }
+                Resolved {
+                    digest: Some(found.digest),
+                    has_healthcheck: found.has_healthcheck,
+                    platform: (!found.platform.is_empty()).then_some(found.platform),
+                }
             }
             Err(status) if status.code() == Code::NotFound && reach == Reach::Look => Resolved::default(),
             Err(status) => {

@@ -103,6 +103,18 @@ impl ServiceService for Services {
                 "{replicas} replicas are too many: at most {MAX_REPLICAS}"
             )));
         }
+        let snapshot = self.state.snapshot();
+        let service = find_service(&snapshot, &name)?;
+        if service.is_global() {
+            return Err(Status::failed_precondition(format!(
+                "{name} has one replica on every node (mode: global): it cannot be scaled"
+            )));
+        }
+        if service.spec.exclusive && replicas > 1 {
+            return Err(Status::failed_precondition(format!(
+                "{name} is exclusive: it has one replica at most"
+            )));
+        }
         let mut previous = 0;
         self.change(&name, &by, "Scaled", |service| {
             previous = service.wanted();

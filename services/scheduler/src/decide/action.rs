@@ -386,7 +386,7 @@ fn place(
     }
     // The volume's node is recorded together with the first assignment (invariant 9).
     let template = snapshot.revision_of(replica).map(|revision| &revision.template);
-    for key in template.into_iter().flat_map(gantry_model::Template::volume_keys) {
+    for key in template.into_iter().flat_map(super::filter::volume_keys) {
         let unplaced = snapshot
             .volumes
             .get(&(stack.clone(), key.to_owned()))

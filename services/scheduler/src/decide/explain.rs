@@ -42,7 +42,7 @@ pub fn explain(snapshot: &Snapshot, replica: &Replica) -> Vec<String> {
     if total == 0 {
         return vec!["the cluster has no nodes".to_owned()];
     }
-    let wanted = Wanted::new(snapshot, service, &revision.template, replica);
+    let wanted = Wanted::new(snapshot, service, revision, replica);
     let filters = || FIXED.iter().chain(&SHRINKING);
     let all = load.nodes().iter().flat_map(|node| filters().filter_map(|filter| filter(&wanted, node)));
     let lines = tally(all);

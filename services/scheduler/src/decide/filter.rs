@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use gantry_model::{
-    Attribute, Availability, Constraint, Goal, NodeId, Port, Replica, Service, Snapshot, Template,
+    Attribute, Availability, Constraint, Goal, NodeId, Port, Replica, Revision, Service, Snapshot, Template,
     architecture,
 };
 
@@ -17,6 +17,10 @@ pub struct Wanted<'a> {
     pub template: &'a Template,
     /// The node of its slot, for a service that has one replica on every node.
     pub only: Option<NodeId>,
+    /// What its image runs on.
+    platform: Option<&'a str>,
+    /// Some node has that architecture. Where none has, engines may be able to emulate it.
+    has_architecture: bool,
     volumes: Vec<VolumeAt<'a>>,
     /// How many replicas of this revision each node has.
     pub counts: HashMap<NodeId, u32>,
@@ -39,7 +43,8 @@ enum VolumeState {
 
 impl<'a> Wanted<'a> {
     /// What a replica of that revision in that slot wants.
-    pub fn new(snapshot: &Snapshot, service: &'a Service, template: &'a Template, replica: &Replica) -> Self {
+    pub fn new(snapshot: &Snapshot, service: &'a Service, revision: &'a Revision, replica: &Replica) -> Self {
+        let template = &revision.template;
         let mut counts = HashMap::new();
         for other in snapshot.replicas_of(&service.id) {
             // Those of other revisions are on their way out, and what counts is where the new ones are.
@@ -67,10 +72,20 @@ impl<'a> Wanted<'a> {
             let of_slot = service.node_slots.iter().find(|(_, slot)| **slot == replica.slot);
             of_slot.map(|(node, _)| node.clone())
         });
+        let platform = template.container.platform.as_deref().or(revision.platform.as_deref());
+        let has_architecture = platform.is_some_and(|platform| {
+            let (_, arch) = split_platform(platform);
+            snapshot
+                .nodes
+                .values()
+                .any(|node| !node.host.architecture.is_empty() && !differs(arch, &node.host.architecture))
+        });
         Self {
             service,
             template,
             only: only.flatten(),
+            platform,
+            has_architecture,
             volumes: template.volume_keys().map(|key| VolumeAt { key, state: state(key) }).collect(),
             counts,
         }
@@ -135,20 +150,28 @@ fn matches<'a>(wanted: &'a Wanted<'a>, node: &'a Carried) -> Option<Refusal<'a>>
     constraints.iter().find(|constraint| !constraint.matches(&node.node)).map(Refusal::Constraint)
 }
 
-/// The platform that the file names; images do not run on another.
+/// The platform that the file names, or that of the image.
 fn has_platform<'a>(wanted: &'a Wanted<'a>, node: &'a Carried) -> Option<Refusal<'a>> {
-    let platform = wanted.template.container.platform.as_deref()?;
-    let (os, arch) = platform.split_once('/').unwrap_or((platform, ""));
-    // A variant, as in linux/arm/v7, says which instructions of an architecture are used.
-    let arch = arch.split('/').next().unwrap_or_default();
+    let platform = wanted.platform?;
+    let (os, arch) = split_platform(platform);
     let host = &node.node.host;
-    let differs = |asked: &str, known: &str| {
-        !asked.is_empty()
-            && !known.is_empty()
-            && !architecture(asked).eq_ignore_ascii_case(architecture(known))
-    };
-    let refused = differs(os, &host.os) || differs(arch, &host.architecture);
+    let refused = differs(os, &host.os) || wanted.has_architecture && differs(arch, &host.architecture);
     refused.then_some(Refusal::Platform { wanted: platform, node })
+}
+
+/// System and architecture. A variant, as in linux/arm/v7, says which instructions of one are used.
+fn split_platform(platform: &str) -> (&str, &str) {
+    let (os, rest) = platform.split_once('/').unwrap_or((platform, ""));
+    (os, rest.split('/').next().unwrap_or_default())
+}
+
+fn differs(asked: &str, known: &str) -> bool {
+    !asked.is_empty() && !known.is_empty() && !architecture(asked).eq_ignore_ascii_case(architecture(known))
+}
+
+/// The keys of the named volumes that a template mounts.
+pub fn volume_keys(template: &Template) -> impl Iterator<Item = &str> {
+    template.volume_keys()
 }
 
 /// A replica runs where its volumes are.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use gantry_model::{Goal, Network, NodeId, NodeSegment, Replica, Service, ServiceId, Snapshot, Template};
+use gantry_model::{
+    Goal, Network, NodeId, NodeSegment, Replica, Revision, Service, ServiceId, Snapshot, Template,
+};
 
 use super::action::Action;
 use super::address;
@@ -56,7 +58,7 @@ fn place_alike(plan: &mut Plan, alike: &[Arc<Replica>]) -> Result<(), String> {
     // The first replica decides where a volume is, and each of a service on every node has its own node.
     let apart = service.is_global() || template.volume_keys().next().is_some();
     for some in alike.chunks(if apart { 1 } else { alike.len() }) {
-        place_some(plan, &mut load, &service, template, some);
+        place_some(plan, &mut load, &service, &revision, some);
     }
     plan.keep_load(load);
     Ok(())
@@ -67,11 +69,12 @@ fn place_some(
     plan: &mut Plan,
     load: &mut Load,
     service: &Service,
-    template: &Template,
+    revision: &Revision,
     replicas: &[Arc<Replica>],
 ) {
     let Some(first) = replicas.first() else { return };
-    let mut wanted = Wanted::new(&plan.working, service, template, first);
+    let template = &revision.template;
+    let mut wanted = Wanted::new(&plan.working, service, revision, first);
     let mut ranking = Ranking::new(&wanted, load, &failures(&plan.working, &service.id));
     let mut nobody: Option<String> = None;
     for replica in replicas {
@@ -103,7 +106,7 @@ fn place_some(
 pub fn could_move(snapshot: &Snapshot, load: &Load, replica: &Replica) -> Result<(), String> {
     let service = snapshot.services.get(&replica.service).ok_or("its service is not known")?;
     let revision = snapshot.revision_of(replica).ok_or("its revision is not known")?;
-    let wanted = Wanted::new(snapshot, service, &revision.template, replica);
+    let wanted = Wanted::new(snapshot, service, revision, replica);
     let left: Vec<usize> = replica.node.iter().filter_map(|node| load.position(node)).collect();
     let mut ranking = Ranking::new(&wanted, load, &HashMap::new());
     match ranking.choose(&wanted, load, &left) {

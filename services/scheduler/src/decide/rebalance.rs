@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gantry_model::{Change, Goal, NodeId, Replica, Service, Snapshot, Template, Timestamp};
+use gantry_model::{Change, Goal, NodeId, Replica, Revision, Service, Snapshot, Template, Timestamp};
 
 use super::action::Action;
 use super::filter::{FIXED, SHRINKING, Wanted, refusal};
@@ -49,7 +49,7 @@ pub fn moves(snapshot: &Snapshot) -> Vec<Move> {
             continue;
         };
         if live.len() == service.slots().len() {
-            even_out(snapshot, service, &revision.template, &live, &mut load, &mut moves);
+            even_out(snapshot, service, revision, &live, &mut load, &mut moves);
         }
     }
     moves
@@ -67,13 +67,14 @@ pub fn mark(snapshot: &Snapshot, moves: &[Move], now: Timestamp) -> Vec<Change> 
 fn even_out(
     snapshot: &Snapshot,
     service: &Service,
-    template: &Template,
+    revision: &Revision,
     live: &[&Arc<Replica>],
     load: &mut Load,
     moves: &mut Vec<Move>,
 ) {
     let Some(first) = live.first() else { return };
-    let mut wanted = Wanted::new(snapshot, service, template, first);
+    let template = &revision.template;
+    let mut wanted = Wanted::new(snapshot, service, revision, first);
     let fitting: Vec<usize> =
         (0..load.nodes().len()).filter(|at| refusal(&FIXED, &wanted, &load.nodes()[*at]).is_none()).collect();
     let mut movable: Vec<(&Arc<Replica>, usize)> = live

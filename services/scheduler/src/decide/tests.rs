@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod failover;
+mod large;
 mod placement;
 mod rebalance;
 

@@ -54,7 +54,11 @@ pub fn plural(replicas: u32) -> String {
 /// What is different for the service itself.
 pub fn of_service(old: &Service, new: &Service) -> Vec<String> {
     let mut lines = Vec::new();
-    if old.replicas != new.replicas {
+    if old.spec.mode != new.spec.mode {
+        lines.push(
+            if new.is_global() { "one replica on every node" } else { "a number of replicas" }.to_owned(),
+        );
+    } else if old.replicas != new.replicas {
         lines.push(format!("replicas {} → {}", old.replicas, new.replicas));
     }
     if old.stopped {
@@ -62,6 +66,15 @@ pub fn of_service(old: &Service, new: &Service) -> Vec<String> {
     }
     if old.spec.depends_on != new.spec.depends_on {
         lines.push("depends_on changes".to_owned());
+    }
+    if old.spec.placement != new.spec.placement {
+        lines.push("placement changes: replicas that may not stay where they are are moved".to_owned());
+    }
+    if old.spec.exclusive != new.spec.exclusive {
+        lines.push(
+            if new.spec.exclusive { "it is exclusive now" } else { "it is not exclusive any more" }
+                .to_owned(),
+        );
     }
     if old.spec.update != new.spec.update {
         lines.push("update_config changes".to_owned());

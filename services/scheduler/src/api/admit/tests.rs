@@ -22,7 +22,10 @@ fn stack(services: &[(&str, ServiceSpec)]) -> StackSpec {
 }
 
 fn images(digest: &str) -> BTreeMap<String, Resolved> {
-    BTreeMap::from([("test".to_owned(), Resolved { digest: Some(digest.into()), has_healthcheck: false })])
+    BTreeMap::from([(
+        "test".to_owned(),
+        Resolved { digest: Some(digest.into()), has_healthcheck: false, platform: None },
+    )])
 }
 
 fn ask(
@@ -185,8 +188,10 @@ fn waiting_for_the_health_of_a_service_without_a_check_is_refused() {
     let refused = ask(&world, &spec, Role::Operator, &images("x")).unwrap_err();
     assert!(refused.message().contains("db has no health check"), "{}", refused.message());
 
-    let with_check =
-        BTreeMap::from([("test".to_owned(), Resolved { digest: Some("x".into()), has_healthcheck: true })]);
+    let with_check = BTreeMap::from([(
+        "test".to_owned(),
+        Resolved { digest: Some("x".into()), has_healthcheck: true, platform: None },
+    )]);
     assert!(ask(&world, &spec, Role::Operator, &with_check).is_ok());
 }
 
@@ -222,4 +227,20 @@ fn every_difference_is_named_and_no_value_is_shown() {
     new.container.user = Some("7".into());
     new.container.command = Some(vec!["run".into()]);
     assert_eq!(differences::of_template(&old, &new), ["command changes", "user changes"]);
+}
+
+#[test]
+fn another_placement_and_another_mode_replace_no_container() {
+    let mut world = World::new(Timestamp::from_millis(5));
+    deploy(&mut world, &stack(&[("web", ServiceBuilder::default().replicas(2).spec)]), "x");
+    let placed = ServiceBuilder::default().replicas(2).constraint("node.role == worker").spec;
+    let lines = deploy(&mut world, &stack(&[("web", placed)]), "x");
+    assert_eq!(
+        lines,
+        ["Update service shop/web (placement changes: replicas that may not stay where they are are moved)"]
+    );
+    let lines = deploy(&mut world, &stack(&[("web", ServiceBuilder::default().global().spec)]), "x");
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].starts_with("Update service shop/web (one replica on every node"), "{lines:?}");
+    assert_eq!(world.snapshot.revisions.size(), 1);
 }

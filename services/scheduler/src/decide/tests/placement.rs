@@ -139,11 +139,15 @@ fn the_platform_that_is_asked_for_is_kept() {
         .service("shop/arm", |service| {
             service.container(|container| container.platform = Some("linux/arm64".into()))
         })
+        .service("shop/riscv", |service| {
+            service.container(|container| container.platform = Some("linux/riscv64".into()))
+        })
         .service("shop/windows", |service| {
             service.container(|container| container.platform = Some("windows/amd64".into()))
         });
     settle(&mut world);
     assert_eq!(world.nodes_of("shop/arm"), ["n2"]);
+    assert_ne!(world.nodes_of("shop/riscv"), ["-"], "engines may emulate what no node is");
     assert_eq!(
         pending(&world, "shop/windows"),
         "no node fits; 2 nodes: 2 do not run windows/amd64 (linux/amd64; linux/arm64)"
