@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Scheduler {
     authority: Authority,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
     stop: CancellationToken,
 }
 
@@ -60,10 +60,10 @@ impl Scheduler {
         let scheduler = Self {
             authority,
             address: free_port(),
-            _folder: TempDir::new().unwrap(),
+            folder: TempDir::new().unwrap(),
             stop: CancellationToken::new(),
         };
-        let data = scheduler._folder.path();
+        let data = scheduler.folder.path();
         scheduler.bundle(Role::Scheduler, "").save(&data.join("identity")).unwrap();
         let config = Config::try_parse_from([
             "scheduler".into(),
@@ -224,11 +224,13 @@ async fn relay(channel: Channel, ask: OpenRelay, lines: &'static [i64], answers:
     let Ok(mut answer) = answer.map(tonic::Response::into_inner) else { return };
     if stay {
         let alive = async {
-            while answers != Answers::ThenNothing {
+            if answers == Answers::ThenNothing {
+                std::future::pending::<()>().await;
+            }
+            loop {
                 sleep(Duration::from_secs(1)).await;
                 drop(messages.try_send(RelayRequest { message: Some(relay_request::Message::Alive(true)) }));
             }
-            std::future::pending::<()>().await;
         };
         tokio::select! {
             () = alive => {}
