@@ -68,6 +68,10 @@ pub enum Command {
     Stats(Stats),
     /// Show the traffic of services.
     Top(Top),
+    /// Copy files into a replica, or out of it.
+    Cp(Copy),
+    /// List the processes of a replica.
+    Processes(Processes),
     /// Show what is published where.
     Routes(Routes),
     /// Set how many replicas services have.
@@ -89,7 +93,7 @@ pub enum Command {
     Node(Node),
     /// Move replicas so that all nodes have their share.
     Rebalance(Rebalance),
-    /// Look at volumes.
+    /// Look at volumes, and move them.
     #[command(subcommand)]
     Volume(Volume),
     /// List the networks of stacks.
@@ -269,6 +273,37 @@ pub struct Exec {
     pub words: Vec<String>,
 }
 
+/// `gantry cp`
+#[derive(Debug, Group)]
+pub struct Copy {
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// The slot of the replica. Without it, the first that runs.
+    #[arg(long, default_value_t = 0, value_name = "SLOT", hide_default_value = true)]
+    pub index: u32,
+    /// SERVICE:PATH or a path here; - takes a tar archive from standard input.
+    pub source: String,
+    /// A path here or SERVICE:PATH, where a slash at the end says that it is a folder; - writes a tar archive
+    /// to standard output.
+    pub target: String,
+}
+
+/// `gantry processes`
+#[derive(Debug, Group)]
+pub struct Processes {
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// The slot of the replica. Without it, the first that runs.
+    #[arg(long, default_value_t = 0, value_name = "SLOT", hide_default_value = true)]
+    pub index: u32,
+    /// The service (NAME or STACK/NAME) or a replica's id.
+    #[arg(value_name = "SERVICE")]
+    pub replica: String,
+    /// Arguments for ps.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub ps_args: Vec<String>,
+}
+
 /// `gantry stats`
 #[derive(Debug, Group)]
 pub struct Stats {
@@ -350,6 +385,50 @@ pub enum Volume {
         stack: Option<String>,
         #[command(flatten)]
         list: List,
+    },
+    /// Show one volume.
+    Inspect {
+        /// STACK/VOLUME.
+        #[arg(value_name = "STACK/VOLUME")]
+        volume: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Say what a volume of a stack is to be, before it is used first.
+    Create {
+        /// STACK/VOLUME.
+        #[arg(value_name = "STACK/VOLUME")]
+        volume: String,
+        /// Its name on the engine. Without it, made of both.
+        #[arg(long)]
+        name: Option<String>,
+        /// The driver.
+        #[arg(short, long)]
+        driver: Option<String>,
+        /// An option for the driver, NAME=VALUE; may be given several times.
+        #[arg(short, long, value_name = "NAME=VALUE")]
+        opt: Vec<String>,
+        /// A label, NAME=VALUE; may be given several times.
+        #[arg(long, value_name = "NAME=VALUE")]
+        label: Vec<String>,
+        /// The node where it is to lie. Without it, that of its first user.
+        #[arg(long)]
+        node: Option<String>,
+    },
+    /// Move a volume to another node: its users end, it is copied and compared, and they start there. To the
+    /// node where it is: give the move up.
+    Move {
+        /// STACK/VOLUME.
+        #[arg(value_name = "STACK/VOLUME")]
+        volume: String,
+        /// The node.
+        node: String,
+        /// Do not wait until it has moved.
+        #[arg(short, long)]
+        detach: bool,
+        /// How long to wait.
+        #[arg(long, default_value = "1h", value_parser = when::parse_duration, value_name = "TIME")]
+        timeout: Duration,
     },
     /// Remove a volume that no service uses, and what is in it.
     Rm {

@@ -7,6 +7,7 @@ mod context;
 mod down;
 mod events;
 mod exec;
+mod files;
 mod init;
 mod join;
 mod leave;
@@ -23,6 +24,7 @@ mod token;
 mod top;
 mod up;
 mod version;
+mod volume;
 mod why;
 
 use std::process::ExitCode;
@@ -62,6 +64,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Ls(list) => lists::stacks(&connect().await?, &list).await,
         Command::Logs(logs) => logs::run(&connect().await?, logs).await,
         Command::Exec(exec) => return exec::run(&connect().await?, exec).await,
+        Command::Cp(copy) => files::copy(&connect().await?, copy).await,
+        Command::Processes(args) => files::processes(&connect().await?, args).await,
         Command::Stats(stats) => stats::run(&connect().await?, stats).await,
         Command::Top(top) => top::run(&connect().await?, top).await,
         Command::Routes(routes) => routes::run(&connect().await?, routes).await,
@@ -74,7 +78,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Why(why) => why::run(&connect().await?, why).await,
         Command::Node(command) => node::run(&connect().await?, command).await,
         Command::Rebalance(args) => rebalance::run(&connect().await?, args).await,
-        Command::Volume(command) => lists::volume(&connect().await?, command).await,
+        Command::Volume(command) => volume::run(&connect().await?, command).await,
         Command::Network(command) => lists::networks(&connect().await?, command).await,
         Command::Image(command) => lists::images(&connect().await?, command).await,
         Command::Container(command) => return container::run(&connect().await?, command).await,

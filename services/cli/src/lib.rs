@@ -16,6 +16,7 @@ mod image;
 mod output;
 mod progress;
 mod project;
+mod registry;
 mod terminal;
 mod when;
 

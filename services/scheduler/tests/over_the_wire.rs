@@ -149,7 +149,7 @@ impl Scheduler {
         };
         let spec = StackSpec { name: "shop".into(), services: vec![web], ..StackSpec::default() };
         let mut client = StackServiceClient::new(self.channel(Role::Operator, "ada"));
-        let request = ApplyStackRequest { spec: Some(spec), force_recreate: false, credentials: Vec::new() };
+        let request = ApplyStackRequest { spec: Some(spec), ..ApplyStackRequest::default() };
         let mut steps = client.apply_stack(request).await.unwrap().into_inner();
         let mut done = false;
         while let Some(step) = steps.message().await.unwrap() {

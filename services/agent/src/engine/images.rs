@@ -305,4 +305,49 @@ mod tests {
         assert_eq!(split_tag("localhost:5000/redis:7"), ("localhost:5000/redis", "7"));
         assert_eq!(split_tag("redis@sha256:ab"), ("redis", "sha256:ab"));
     }
+
+    #[tokio::test]
+    async fn a_pull_hands_the_credentials_to_the_engine() {
+        use base64::Engine as _;
+        use base64::prelude::BASE64_URL_SAFE;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await
+                .unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let engine = Engine::at(&socket.display().to_string()).unwrap();
+        let credential = wire::RegistryCredential {
+            registry: "docker.io".into(),
+            username: "ada".into(),
+            password: "hunter2".into(),
+            identity_token: String::new(),
+        };
+        let mut steps = engine.pull("team/web:1", "", Some(&credential));
+        while let Some(step) = steps.next().await {
+            step.unwrap();
+        }
+        let request = asked.await.unwrap();
+        assert!(request.starts_with("POST /images/create?"), "{request}");
+        let header = request.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("x-registry-auth").then(|| value.to_owned())
+        });
+        let words = BASE64_URL_SAFE.decode(header.unwrap()).unwrap();
+        let sent: serde_json::Value = serde_json::from_slice(&words).unwrap();
+        assert_eq!(sent["username"], "ada");
+        assert_eq!(sent["password"], "hunter2");
+        assert_eq!(sent["serveraddress"], "https://index.docker.io/v1/");
+    }
 }

@@ -1,11 +1,11 @@
-//! `gantry ls`, `volume`, `network` and `image`
+//! `gantry ls`, `network` and `image`
 
 use gantry_api::cluster::v1 as wire;
 use serde::Serialize;
 
-use crate::args::{List, Listing, Volume};
+use crate::args::{List, Listing};
 use crate::client::Cluster;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::output::{self, Row, short};
 
 #[derive(Serialize)]
@@ -60,63 +60,6 @@ pub async fn stacks(cluster: &Cluster, list: &List) -> Result<()> {
         })
         .collect();
     output::list(&rows, list)
-}
-
-#[derive(Serialize)]
-struct VolumeLine {
-    stack: String,
-    volume: String,
-    name: String,
-    node: String,
-    driver: String,
-    external: bool,
-    used_by: Vec<String>,
-}
-
-impl Row for VolumeLine {
-    const HEAD: &'static [&'static str] = &["VOLUME", "NAME", "NODE", "DRIVER", "USED BY"];
-
-    fn cells(&self) -> Vec<String> {
-        let driver = if self.external { "external".to_owned() } else { self.driver.clone() };
-        vec![self.name(), self.name.clone(), self.node.clone(), driver, self.used_by.join(", ")]
-    }
-
-    fn name(&self) -> String {
-        format!("{}/{}", self.stack, self.volume)
-    }
-}
-
-/// Lists and removes volumes.
-pub async fn volume(cluster: &Cluster, command: Volume) -> Result<()> {
-    match command {
-        Volume::Ls { stack, list } => {
-            let request = wire::ListVolumesRequest { stack: stack.unwrap_or_default() };
-            let volumes = cluster.resources().list_volumes(request).await?.into_inner().volumes;
-            let rows: Vec<_> = volumes
-                .into_iter()
-                .map(|volume| VolumeLine {
-                    stack: volume.stack,
-                    volume: volume.key,
-                    name: volume.name,
-                    node: volume.node,
-                    driver: volume.driver,
-                    external: volume.external,
-                    used_by: volume.used_by,
-                })
-                .collect();
-            output::list(&rows, &list)
-        }
-        Volume::Rm { volumes } => {
-            for volume in volumes {
-                let (stack, key) = volume
-                    .split_once('/')
-                    .ok_or_else(|| Failure::bad_input(format!("{volume:?} is no STACK/VOLUME")))?;
-                let request = wire::RemoveVolumeRequest { stack: stack.to_owned(), key: key.to_owned() };
-                cluster.resources().remove_volume(request).await?;
-            }
-            Ok(())
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -17,7 +17,7 @@ use crate::client::Cluster;
 use crate::context::Contexts;
 use crate::failure::{Failure, Result};
 use crate::progress::{self, Until};
-use crate::{image, output, project};
+use crate::{image, output, project, registry};
 
 /// Lines of a failed build's output that a terminal shows.
 const OUTPUT_LINES: usize = 200;
@@ -129,11 +129,12 @@ fn spinner(message: &str) -> Option<ProgressBar> {
 }
 
 async fn apply(cluster: &Cluster, project: &Project, force_recreate: bool) -> Result<Vec<PlannedChange>> {
-    let request = ApplyStackRequest {
-        spec: Some(wire::write_stack(&project.stack)),
-        force_recreate,
-        credentials: Vec::new(),
-    };
+    let stack = project.stack.clone();
+    // A helper for credentials may take its time.
+    let credentials = tokio::task::spawn_blocking(move || registry::credentials(&stack));
+    let credentials = credentials.await.unwrap_or_default();
+    let request =
+        ApplyStackRequest { spec: Some(wire::write_stack(&project.stack)), force_recreate, credentials };
     let mut steps = cluster.stacks().apply_stack(request).await?.into_inner();
     let mut bars: BTreeMap<String, Option<ProgressBar>> = BTreeMap::new();
     let applied = loop {
