@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     for (name, run) in &chosen {
         let start = Instant::now();
         let tried = catch_unwind(AssertUnwindSafe(|| {
-            let cluster = cluster.get_or_insert_with(|| HostCluster::start_with_spares(1, 1));
+            let cluster = cluster.get_or_insert_with(|| HostCluster::start_with_spares(3, 1));
             run(cluster);
             if *name != LAST.0 {
                 world::tidy(cluster);

@@ -9,13 +9,13 @@ pub fn an_agent_is_replaced(cluster: &HostCluster) {
     deploy(cluster, "shop", &web(3));
     settles(cluster, "shop", 3);
     let before = untouched(cluster, "shop");
-    let load = Load::to((cluster.host(1).address(), PORT)).start();
+    let load = Load::to((cluster.host(2).address(), PORT)).start();
     load.pass(500);
 
-    replace(cluster.host(1), "agent", "1");
-    cluster.ready(&[1]);
-    while_the_scheduler_is_killed(cluster, || replace(cluster.host(1), "agent", "2"));
-    cluster.ready(&[1]);
+    replace(cluster.host(2), "agent", "1");
+    cluster.ready(&[1, 2, 3]);
+    while_the_scheduler_is_killed(cluster, || replace(cluster.host(2), "agent", "2"));
+    cluster.ready(&[1, 2, 3]);
     settles(cluster, "shop", 3);
     load.pass(500);
     load.stop().none_failed(1000);
@@ -24,7 +24,7 @@ pub fn an_agent_is_replaced(cluster: &HostCluster) {
     // The new one works.
     cluster.ok(["scale", "shop/web=6"]);
     settles(cluster, "shop", 6);
-    assert_eq!(cluster.places("shop/web"), ["h1"; 6]);
+    assert_eq!(cluster.places("shop/web"), ["h1", "h1", "h2", "h2", "h3", "h3"]);
     assert!(untouched(cluster, "shop").is_superset(&before));
 }
 
