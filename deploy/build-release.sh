@@ -8,4 +8,4 @@ cargo build --release --locked --target "$triple" \
     --bin gantry --bin gantry-scheduler --bin gantry-agent --bin gantry-probe "$@"
 # The proxy has a profile of its own, that takes longer to build for less time per request.
 cargo build --profile proxy --locked --target "$triple" --bin gantry-proxy "$@"
-install "$root/target/$triple/proxy/gantry-proxy" "$release_dir/"
+install "$target_dir/$triple/proxy/gantry-proxy" "$release_dir/"

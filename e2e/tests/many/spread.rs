@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gantry_e2e::HostCluster;
+use gantry_e2e::{HostCluster, eventually};
 
 use crate::world::{PORT, deploy, page, serve, settles, web, while_the_scheduler_is_killed};
 
@@ -56,9 +56,9 @@ pub fn services_find_each_other(cluster: &HostCluster) {
     // From any host, by name, and back.
     for host in 1..=3 {
         let host = cluster.host(host);
-        assert_eq!(page(host, "/").unwrap().len(), 12, "its host name");
+        assert_eq!(page(host, "/").unwrap().trim().len(), 12, "its host name");
         for other in ["worker", "db", "db.shop"] {
-            assert_eq!(page(host, &format!("/fetch/{other}:8080")).unwrap().len(), 12);
+            assert_eq!(page(host, &format!("/fetch/{other}:8080")).unwrap().trim().len(), 12);
             assert!(page(host, &format!("/resolve/{other}")).is_some());
         }
         assert!(page(host, "/resolve/stranger").is_none());
@@ -81,6 +81,7 @@ pub fn a_deployment_survives_the_scheduler(cluster: &HostCluster) {
     if run.code != Some(0) {
         // It was told so; once more, and it is there.
         run.fails_with(1);
+        assert!(eventually(|| cluster.json_may_fail(["node", "ls"]).is_some()), "it is not back");
         cluster.ok(["up", "-p", "more", "-f", &file]);
     }
     settles(cluster, "more", 6);

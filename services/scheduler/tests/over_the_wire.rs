@@ -84,7 +84,17 @@ impl Scheduler {
         .unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let task = tokio::spawn(async move { gantry_scheduler::run(config, stopped).await.unwrap() });
+        // Here the sessions of the run before live on for a moment; those of a process end with it.
+        let task = tokio::spawn(async move {
+            loop {
+                match gantry_scheduler::run(config.clone(), stopped.clone()).await {
+                    Err(error) if format!("{error:?}").contains("InUse") => {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    ended => return ended.unwrap(),
+                }
+            }
+        });
         self.running = Some((stop, task));
         let (address, own) = (self.address.to_string(), self.bundle(Role::Admin, "ada"));
         let up = async {

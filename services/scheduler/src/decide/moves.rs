@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(stage(&world), Some(MoveStage::Copying));
         assert_eq!(nodes(&world), [None]);
         let pending = world.replicas("shop/db")[0].pending.clone().unwrap();
-        assert!(pending.contains("the volume data is being moved to n2"), "{pending}");
+        assert!(pending.contains("the volume data, which is being moved to n2"), "{pending}");
 
         say(&mut world, VolumeCopy { done: 10, ..VolumeCopy::default() });
         settle(&mut world);

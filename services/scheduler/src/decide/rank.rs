@@ -12,9 +12,9 @@ use gantry_model::{NodeId, Phase, Replica, ServiceId, Snapshot};
 use super::filter::{FIXED, SHRINKING, Wanted, refusal};
 use super::load::Load;
 
-/// Lower is better: failures of late, replicas of this revision, replicas of all services. Ties break
-/// by the order of ids.
-type Rank = (u32, u32, u32, usize);
+/// Lower is better: failures of the service there of late, replicas of this revision, how often the node
+/// went and came back of late, replicas of all services. Ties break by the order of ids.
+type Rank = (u32, u32, u32, u32, usize);
 
 /// The nodes that may be chosen.
 pub struct Ranking {
@@ -65,8 +65,9 @@ impl Ranking {
             for level in 1..=values.len() {
                 *spread.entry(values[..level].to_vec()).or_default() += count;
             }
-            let failures = failures.get(&node.node.id).copied().unwrap_or(0) + node.flaps;
-            heaps.entry(values).or_default().push(Reverse((failures, count, node.replicas, at)));
+            let failures = failures.get(&node.node.id).copied().unwrap_or(0);
+            let rank = (failures, count, node.flaps, node.replicas, at);
+            heaps.entry(values).or_default().push(Reverse(rank));
         }
         let groups = heaps.into_iter().map(|(values, nodes)| Group { values, nodes: nodes.into() }).collect();
         Self { groups, spread, fitting }
@@ -99,7 +100,7 @@ impl Ranking {
         let mut passed_over = Vec::new();
         let mut best = None;
         while let Some(Reverse(rank)) = nodes.pop() {
-            let at = rank.3;
+            let at = rank.4;
             if left.contains(&at) {
                 passed_over.push(Reverse(rank));
             } else if refusal(&SHRINKING, wanted, &load.nodes()[at]).is_none() {
@@ -115,14 +116,14 @@ impl Ranking {
             1 => "the only node that fits".to_owned(),
             count => format!("the least loaded of {count} nodes that fit"),
         };
-        Some(Chosen { at: rank.3, why, group, rank })
+        Some(Chosen { at: rank.4, why, group, rank })
     }
 
     /// A replica of this kind is on the node that was chosen.
     pub fn placed(&mut self, chosen: &Chosen) {
-        let (failures, count, replicas, at) = chosen.rank;
+        let (failures, count, flaps, replicas, at) = chosen.rank;
         let group = &mut self.groups[chosen.group];
-        group.nodes.push(Reverse((failures, count + 1, replicas + 1, at)));
+        group.nodes.push(Reverse((failures, count + 1, flaps, replicas + 1, at)));
         for level in 1..=group.values.len() {
             if let Some(count) = self.spread.get_mut(&group.values[..level]) {
                 *count += 1;

@@ -143,11 +143,14 @@ proptest! {
         for node in before..before + joined {
             world = world.node(&format!("n{node}")).label(&format!("n{node}"), "zone", ["a", "b"][node % 2]);
         }
-        for _ in 0..3 {
+        // Others may be placed meanwhile, and successors somewhere else than was planned.
+        let mut rounds = 0;
+        while !planned(&world).is_empty() {
+            rounds += 1;
+            prop_assert!(rounds <= 10, "it goes on and on: {:?}", planned(&world));
             rebalance(&mut world);
             live_on(&mut world);
         }
-        prop_assert_eq!(planned(&world), []);
         for (at, (_, spread)) in services.iter().enumerate() {
             if *spread {
                 continue;
