@@ -40,7 +40,7 @@ e2e: images ## End-to-end tests on the real engine (TEST=name runs some)
 
 test: ## Everything: check, unit, e2e
 	@deploy/check-tools.sh
-	@$(MAKE) --no-print-directory check unit e2e
+	@$(MAKE) --no-print-directory check engine unit e2e
 
 hosts: images ## A cluster of N=3 real hosts on this machine, to try things by hand
 	@e2e/hosts.sh up $(N)

@@ -19,6 +19,10 @@ if [ -z "$(find_nft)" ] && is_debian && is_root; then
     say "nft is not installed: installing nftables from this system's packages, for the agent's image."
     install_packages nftables
 fi
+if ! PATH=$PATH:/usr/sbin:/sbin command -v tc >/dev/null && is_debian && is_root; then
+    say "tc is not installed: installing iproute2 from this system's packages, for tests on several hosts."
+    install_packages iproute2
+fi
 engine_answers && exit 0
 
 if ! command -v dockerd >/dev/null; then
