@@ -81,7 +81,7 @@ pub fn a_deployment_survives_the_scheduler(cluster: &HostCluster) {
     if run.code != Some(0) {
         // It was told so; once more, and it is there.
         run.fails_with(1);
-        assert!(eventually(|| cluster.json_may_fail(["node", "ls"]).is_some()), "it is not back");
+        eventually("the scheduler is back", || cluster.json_may_fail(["node", "ls"]));
         cluster.ok(["up", "-p", "more", "-f", &file]);
     }
     settles(cluster, "more", 6);
