@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gantry_e2e::{HostCluster, eventually};
+use gantry_e2e::HostCluster;
 
 use crate::world::{PORT, deploy, page, serve, settles, web, while_the_scheduler_is_killed};
 
@@ -81,7 +81,7 @@ pub fn a_deployment_survives_the_scheduler(cluster: &HostCluster) {
     if run.code != Some(0) {
         // It was told so; once more, and it is there.
         run.fails_with(1);
-        eventually("the scheduler is back", || cluster.json_may_fail(["node", "ls"]));
+        cluster.ready(&[1, 2, 3]);
         cluster.ok(["up", "-p", "more", "-f", &file]);
     }
     settles(cluster, "more", 6);
