@@ -132,28 +132,33 @@ impl<R: Runtime> Sessions<R> {
                 self.report_moves(&outgoing)
             )
         };
-        tokio::pin!(talking);
-        loop {
-            let message = tokio::select! {
-                message = incoming.message() => message?,
-                ended = &mut talking => return ended.map(drop),
-                // The engine is back, so the host can be described.
-                Ok(()) = problem.changed() => {
-                    if !knows_host && problem.borrow().is_none() {
-                        return Ok(());
+        // Apart from what is said, so that an engine that hangs keeps no heartbeat back.
+        let listening = async {
+            loop {
+                let message = tokio::select! {
+                    message = incoming.message() => message?,
+                    // The engine is back, so the host can be described.
+                    Ok(()) = problem.changed() => {
+                        if !knows_host && problem.borrow().is_none() {
+                            return Ok(());
+                        }
+                        continue;
                     }
-                    continue;
-                }
-            };
-            let Some(message) = message else { return Ok(()) };
-            backoff.reset();
-            self.connected.send_if_modified(|why| {
-                if why.is_some() {
-                    tracing::info!("session with the scheduler is open");
-                }
-                why.take().is_some()
-            });
-            self.take(message, &refused).await?;
+                };
+                let Some(message) = message else { return Ok(()) };
+                self.connected.send_if_modified(|why| {
+                    if why.is_some() {
+                        tracing::info!("session with the scheduler is open");
+                    }
+                    why.take().is_some()
+                });
+                backoff.reset();
+                self.take(message, &refused).await?;
+            }
+        };
+        tokio::select! {
+            ended = listening => ended,
+            ended = talking => ended.map(drop),
         }
     }
 

@@ -75,7 +75,7 @@ impl<R: Runtime> Fleet<R> {
             starts: Semaphore::new(STARTS),
             stops: Semaphore::new(STOPS),
         });
-        shared.segments.want(disk.segments.clone()).await;
+        shared.segments.want(disk.segments.clone());
         let networks = Arc::new(watch::Sender::new(Arc::new(disk.networks())));
         let inner = Inner {
             disk,
@@ -191,7 +191,7 @@ impl<R: Runtime> Fleet<R> {
         }
         inner.disk = next;
         inner.trusted |= full;
-        self.shared.segments.want(inner.disk.segments.clone()).await;
+        self.shared.segments.want(inner.disk.segments.clone());
         self.shared.set_volumes(&inner.disk.volumes);
         let networks = inner.disk.networks();
         self.networks.send_if_modified(|known| {

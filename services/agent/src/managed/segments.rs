@@ -1,6 +1,7 @@
 //! The networks of this node: made before their first user, removed after their last.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 
 use tokio::sync::{Mutex, watch};
 
@@ -11,21 +12,23 @@ use crate::engine::{Error, Kind};
 /// Makes and removes networks, one at a time.
 #[derive(Default)]
 pub struct Segments {
-    /// What is wanted, and the names of what is known to be there.
-    inner: Mutex<(Vec<Segment>, HashSet<String>)>,
+    /// Never held while the engine is asked: an engine that hangs must not keep the scheduler's word out.
+    wanted: std::sync::Mutex<Vec<Segment>>,
+    /// The names of what is known to be there; held while networks are made and removed.
+    present: Mutex<HashSet<String>>,
     /// Counts what was made, or found to be there.
     made: watch::Sender<u64>,
 }
 
 impl Segments {
     /// Says what is wanted.
-    pub async fn want(&self, segments: Vec<Segment>) {
-        self.inner.lock().await.0 = segments;
+    pub fn want(&self, segments: Vec<Segment>) {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = segments;
     }
 
     /// What is wanted.
-    pub async fn wanted(&self) -> Vec<Segment> {
-        self.inner.lock().await.0.clone()
+    pub fn wanted(&self) -> Vec<Segment> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts the networks that were made.
@@ -36,7 +39,7 @@ impl Segments {
     /// Makes the networks that other nodes have too: this node's proxy may need them where no replica does.
     pub async fn ensure_joined<R: Runtime>(&self, runtime: &R) -> Result<(), Error> {
         let mut outcome = Ok(());
-        for segment in self.wanted().await.into_iter().filter(|segment| segment.overlay.is_some()) {
+        for segment in self.wanted().into_iter().filter(|segment| segment.overlay.is_some()) {
             outcome = outcome.and(self.ensure(runtime, &segment.name).await);
         }
         outcome
@@ -44,11 +47,11 @@ impl Segments {
 
     /// Makes the network if it is not there.
     pub async fn ensure<R: Runtime>(&self, runtime: &R, name: &str) -> Result<(), Error> {
-        let mut inner = self.inner.lock().await;
-        let (wanted, present) = &mut *inner;
+        let mut present = self.present.lock().await;
         if present.contains(name) {
             return Ok(());
         }
+        let wanted = self.wanted();
         let segment = wanted.iter().find(|segment| segment.name == name).ok_or_else(|| {
             Error::new(
                 Kind::State,
@@ -63,16 +66,16 @@ impl Segments {
 
     /// Nothing is known to be there any more: the engine was away, or has lost one.
     pub async fn doubt(&self) {
-        self.inner.lock().await.1.clear();
+        self.present.lock().await.clear();
     }
 
     /// Removes what is not wanted. Answers whether all of it is gone.
     pub async fn sweep<R: Runtime>(&self, runtime: &R) -> Result<bool, Error> {
-        let mut inner = self.inner.lock().await;
-        let (wanted, present) = &mut *inner;
+        let mut present = self.present.lock().await;
         let mut clean = true;
         for name in runtime.segments().await? {
-            if wanted.iter().any(|segment| segment.name == name) {
+            // As it is wanted by now: somebody may just have come to need it.
+            if self.wanted().iter().any(|segment| segment.name == name) {
                 continue;
             }
             present.remove(&name);

@@ -210,7 +210,7 @@ impl<R: Runtime> Supervisor<R> {
             runtime.ensure_volume(&volume).await?;
         }
         let Some(image) = self.image(desired).await? else { return Ok(()) };
-        let segments = shared.segments.wanted().await;
+        let segments = shared.segments.wanted();
         let resolv_conf = shared.folders.resolv_conf(desired, &segments).map_err(|error| {
             Error::new(Kind::Exhausted, format!("cannot write the agent's folder: {error}"))
         })?;
