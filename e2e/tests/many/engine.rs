@@ -27,7 +27,7 @@ pub fn a_host_restarts(cluster: &HostCluster) {
     settles(cluster, "shop", 6);
     cluster.host(3).power_off();
     eventually_within(PATIENCE, "the others serve", || serve(cluster, &[1, 2]).then_some(()));
-    cluster.host(3).power_on();
+    while_the_scheduler_is_killed(cluster, || cluster.host(3).power_on());
     comes_back(cluster);
     // Its part of every network was made again, by name and across hosts.
     cluster.ok(["scale", "shop/web=9"]);

@@ -109,6 +109,8 @@ pub fn networks_are_apart(cluster: &HostCluster) {
         assert_eq!(run(from, to), Some(0), "{to}");
     }
     assert_eq!(run(&web, &db.address.to_string()), Some(0));
+    // It does not take a scheduler.
+    cluster.kill(1, "scheduler");
     // Who is not does neither, from the same host or from another.
     for from in [&far, &near] {
         for to in ["db", "web", "db.apart", &db.address.to_string(), &web.address.to_string()] {

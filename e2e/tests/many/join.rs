@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use gantry_e2e::{Client, HostCluster, Run, eventually_within};
 
-use crate::world::{PATIENCE, deploy, settles, web};
+use crate::world::{PATIENCE, deploy, settles, web, while_the_scheduler_is_killed};
 
 /// The host that is in no cluster.
 const SPARE: u8 = 4;
@@ -36,6 +36,18 @@ pub fn nodes_join_by_token(cluster: &HostCluster) {
     let rules = Run::of(host.command("nft").args(["list", "tables"])).ok();
     assert!(!rules.contains("gantry"), "{rules}");
     settles(cluster, "global", 3);
+
+    // A scheduler that is killed meanwhile costs at most a second try, with the same token.
+    let invitation = cluster.invite(&[]);
+    let run = while_the_scheduler_is_killed(cluster, || cluster.join(SPARE, &invitation, &[]));
+    if run.code != Some(0) {
+        cluster.ready(&[1, 2, 3]);
+        cluster.join(SPARE, &invitation, &[]).ok();
+    }
+    cluster.ready(&[1, 2, 3, SPARE]);
+    settles(cluster, "global", 4);
+    cluster.leave(SPARE).ok();
+    gone(cluster);
 }
 
 pub fn a_node_that_must_not_join_is_told_why(cluster: &HostCluster) {
