@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
-use std::time::Duration;
 
 use gantry_e2e::{Cluster, docker, eventually, get};
 use serde_json::Value;
@@ -126,8 +125,15 @@ services:
     assert_eq!(resolve(&client, "web").unwrap(), own, "the address stays");
 }
 
-/// A question on the wire, from this host, to a network's name server.
-fn ask(server: &str, name: &str, kind: u16) -> Vec<u8> {
+/// Sends bytes by UDP to port 53 and prints the answer.
+const SEND: &str = "import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(5)
+s.sendto(bytes.fromhex(sys.argv[2]), (sys.argv[1], 53))
+print(s.recv(1500).hex())";
+
+/// A question on the wire, from a container's network, to that network's name server.
+fn ask(container: &str, server: &str, name: &str, kind: u16) -> Vec<u8> {
     let mut question = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.') {
         question.push(u8::try_from(label.len()).unwrap());
@@ -136,13 +142,21 @@ fn ask(server: &str, name: &str, kind: u16) -> Vec<u8> {
     question.push(0);
     question.extend(kind.to_be_bytes());
     question.extend([0, 1]);
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    socket.send_to(&question, (server, 53)).unwrap();
-    let mut answer = vec![0; 1500];
-    let (length, _) = socket.recv_from(&mut answer).unwrap();
-    answer.truncate(length);
-    answer
+    let question = question.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let process = docker(["inspect", "-f", "{{.State.Pid}}", container]);
+    let run = gantry_e2e::Run::of(std::process::Command::new("nsenter").args([
+        "-t",
+        process.trim(),
+        "-n",
+        "python3",
+        "-c",
+        SEND,
+        server,
+        &question,
+    ]));
+    let answer = run.ok();
+    let answer = answer.trim();
+    (0..answer.len()).step_by(2).map(|at| u8::from_str_radix(&answer[at..at + 2], 16).unwrap()).collect()
 }
 
 #[test]
@@ -157,18 +171,19 @@ fn answers_on_the_wire_are_as_designed() {
 
     let code = |answer: &[u8]| answer[3] & 0xf;
     let count = |answer: &[u8]| u16::from_be_bytes([answer[6], answer[7]]);
-    let a = eventually("the name is known", || Some(ask(gateway, "web", 1)).filter(|a| code(a) == 0));
+    let a =
+        eventually("the name is known", || Some(ask(&container, gateway, "web", 1)).filter(|a| code(a) == 0));
     assert_eq!(count(&a), 1);
     // The last record: name, type, class, TTL, length, address.
     let record = &a[a.len() - 16..];
     assert_eq!(&record[2..12], [0, 1, 0, 1, 0, 0, 0, 1, 0, 4], "an A record with a TTL of one second");
     let expected = address(&cluster, "wire", "web", 1, "default");
     assert_eq!(record[12..].iter().map(ToString::to_string).collect::<Vec<_>>().join("."), expected);
-    let aaaa = ask(gateway, "web", 28);
+    let aaaa = ask(&container, gateway, "web", 28);
     assert_eq!((code(&aaaa), count(&aaaa)), (0, 0), "AAAA is empty, not an error");
     let reversed = expected.split('.').rev().collect::<Vec<_>>().join(".");
     assert_eq!(
-        code(&ask(gateway, &format!("{reversed}.in-addr.arpa"), 12)),
+        code(&ask(&container, gateway, &format!("{reversed}.in-addr.arpa"), 12)),
         3,
         "nobody outside is asked about our addresses"
     );
