@@ -282,8 +282,8 @@ fn next_disk(before: &Disk, lineage: Lineage, message: wire::Assignments, now: T
         let id = upsert.replica_id.clone();
         match Assignment::try_from(upsert) {
             Ok(mut assignment) => {
-                // A restart that is new to this agent is asked for now; one that it knows keeps its
-                // time; and a replica that is new altogether has nothing to restart.
+                // A restart that this agent has not heard of yet counts from this moment, and one that it
+                // knows from when it heard; a replica that is new altogether has nothing to restart.
                 if let Some(known) = before.assignments.get(&assignment.replica) {
                     assignment.restart_asked_at = if known.restart_sequence < assignment.restart_sequence {
                         Some(now)

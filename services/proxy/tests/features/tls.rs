@@ -93,11 +93,13 @@ fn a_certificate_is_replaced_while_connections_go_on() {
         let before = leaf(&old);
         site.authority.sign(&["a.example"]).write(site.proxy.path("").as_path(), "0");
         // A moment lies between the two files: a pair that does not fit changes nothing.
-        let mut replaced = false;
-        while !replaced {
-            replaced = leaf(&dial().await.unwrap()) != before;
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        let replaced = async {
+            while leaf(&dial().await.unwrap()) == before {
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = std::time::Duration::from_secs(20);
+        tokio::time::timeout(patience, replaced).await.expect("the new certificate is served");
         assert!(exchange(&mut old, REQUEST).await.ends_with("GET /x"), "the connection goes on");
     });
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gantry_model::{
-    Condition, EndpointMode, Goal, Health, Phase, RestartPolicy, TableVersion, Timestamp, UpdateOrder,
-};
+use gantry_model::{Condition, Goal, Health, Phase, RestartPolicy, TableVersion, Timestamp, UpdateOrder};
 use gantry_testkit::{ServiceBuilder, World};
 use proptest::prelude::*;
 
@@ -13,8 +11,12 @@ use super::*;
 
 mod failover;
 mod large;
+mod names;
 mod placement;
 mod rebalance;
+mod restart;
+mod stacks;
+mod update;
 
 const NOW: Timestamp = Timestamp::from_millis(100_000);
 
@@ -105,99 +107,6 @@ fn a_proxy_that_never_answers_holds_a_stop_for_the_drain_timeout_only() {
 }
 
 #[test]
-fn a_removed_stack_goes_users_first_and_leaves_its_volumes() {
-    let mut world = World::new(NOW)
-        .node("n1")
-        .service("shop/db", |service| service.volume("data"))
-        .service("shop/web", |service| service.depends_on("db", Condition::Started));
-    settle(&mut world);
-    world.run_all();
-    settle(&mut world);
-    world.run_all();
-    world.remove_stack("shop", false);
-    settle(&mut world);
-    assert_eq!(goals(&world, "shop/db")[0].2, Goal::Run, "web still needs it");
-    for _ in 0..6 {
-        world.run_all();
-        settle(&mut world);
-    }
-    assert!(
-        world.snapshot.services.is_empty()
-            && world.snapshot.stacks.is_empty()
-            && world.snapshot.networks.is_empty()
-    );
-    assert_eq!(world.snapshot.volumes.size(), 1);
-}
-
-#[test]
-fn a_removed_stack_waits_until_its_volumes_are_gone_where_they_are_to_go() {
-    let mut world = World::new(NOW).node("n1").service("shop/db", |service| service.volume("data"));
-    settle(&mut world);
-    world.run_all();
-    world.remove_stack("shop", true);
-    for _ in 0..4 {
-        settle(&mut world);
-        world.run_all();
-    }
-    let volume = world.snapshot.volumes.values().next().unwrap();
-    assert!(volume.removing && world.snapshot.stacks.size() == 1);
-    world.forget_volume("shop", "data");
-    settle(&mut world);
-    assert!(world.snapshot.stacks.is_empty());
-}
-
-#[test]
-fn a_dependency_holds_a_replica_until_it_is_met() {
-    for (condition, reached) in
-        [(Condition::Started, "running"), (Condition::Healthy, "healthy"), (Condition::Completed, "done")]
-    {
-        let mut world = World::new(NOW)
-            .node("n1")
-            .service("shop/db", |service| match condition {
-                Condition::Completed => service.restart(RestartPolicy::No),
-                _ => service,
-            })
-            .service("shop/web", |service| service.depends_on("db", condition));
-        settle(&mut world);
-        let waiting = world.replicas("shop/web")[0].pending.clone().unwrap_or_default();
-        assert!(waiting.starts_with("waits for db to"), "{waiting}");
-
-        let db = world.replicas("shop/db")[0].id.clone();
-        match reached {
-            "running" => world.see(&db, |status| status.phase = Phase::Running),
-            "healthy" => {
-                world.see(&db, |status| (status.phase, status.health) = (Phase::Running, Health::Starting));
-                settle(&mut world);
-                assert!(world.replicas("shop/web")[0].node.is_none());
-                world.see(&db, |status| status.health = Health::Healthy);
-            }
-            _ => world.see(&db, |status| (status.phase, status.exit_code) = (Phase::Exited, Some(0))),
-        }
-        settle(&mut world);
-        assert!(world.replicas("shop/web")[0].node.is_some(), "{condition:?}");
-    }
-}
-
-#[test]
-fn a_job_that_failed_holds_its_users_and_is_not_run_again() {
-    let mut world = World::new(NOW)
-        .node("n1")
-        .service("shop/migrate", |service| service.restart(RestartPolicy::No))
-        .service("shop/web", |service| service.depends_on("migrate", Condition::Completed));
-    settle(&mut world);
-    let job = world.replicas("shop/migrate")[0].id.clone();
-    world.see(&job, |status| (status.phase, status.exit_code) = (Phase::Exited, Some(3)));
-    settle(&mut world);
-    let reason = world.replicas("shop/web")[0].pending.clone().unwrap();
-    assert_eq!(reason, "waits for migrate to complete, but it ended with exit code 3");
-    assert_eq!(world.replicas("shop/migrate").len(), 1);
-    // Also when the agent has forgotten all about it.
-    world.snapshot.statuses = gantry_model::Map::new_sync();
-    settle(&mut world);
-    assert_eq!(world.replicas("shop/migrate")[0].id, job);
-}
-
-#[test]
 fn a_second_replica_on_a_port_of_the_host_is_pending_with_that_reason() {
     let mut world =
         World::new(NOW).node("n1").service("shop/web", |service| service.replicas(2).host_port(8000));
@@ -261,218 +170,6 @@ fn a_volume_binds_its_users_to_its_node() {
     assert_eq!(nodes.len(), 1);
     let volume = world.snapshot.volumes.values().next().unwrap();
     assert_eq!(nodes.into_iter().next().unwrap(), volume.node);
-}
-
-#[test]
-fn an_update_starts_first_and_goes_on_when_the_new_one_is_ready() {
-    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(2));
-    settle(&mut world);
-    world.run_all();
-    world.revise("shop/web");
-    settle(&mut world);
-    assert_eq!(goals(&world, "shop/web").len(), 3, "one more at a time");
-    world.run_all();
-    settle(&mut world);
-    let old_drained =
-        world.replicas("shop/web").iter().any(|replica| replica.revision == 1 && replica.goal != Goal::Run);
-    assert!(old_drained);
-    for _ in 0..10 {
-        world.run_all();
-        world.pass(Duration::from_secs(2));
-        settle(&mut world);
-    }
-    assert_eq!(goals(&world, "shop/web"), [(1, 2, Goal::Run), (2, 2, Goal::Run)]);
-}
-
-#[test]
-fn an_update_that_does_not_become_ready_leaves_the_rest_alone_and_can_be_replaced() {
-    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3));
-    settle(&mut world);
-    world.run_all();
-    world.revise("shop/web");
-    settle(&mut world);
-    for _ in 0..5 {
-        world.pass(Duration::from_secs(5));
-        settle(&mut world);
-    }
-    assert_eq!(
-        world
-            .replicas("shop/web")
-            .iter()
-            .filter(|replica| replica.revision == 1 && replica.goal == Goal::Run)
-            .count(),
-        3
-    );
-
-    world.revise("shop/web");
-    for _ in 0..20 {
-        settle(&mut world);
-        world.run_all();
-        world.pass(Duration::from_secs(2));
-    }
-    assert_eq!(goals(&world, "shop/web"), [(1, 3, Goal::Run), (2, 3, Goal::Run), (3, 3, Goal::Run)]);
-}
-
-#[test]
-fn a_stop_first_update_never_has_two_in_a_slot() {
-    let mut world =
-        World::new(NOW).node("n1").service("shop/db", |service| service.volume("data").replicas(1));
-    settle(&mut world);
-    world.run_all();
-    world.revise("shop/db");
-    for _ in 0..8 {
-        settle(&mut world);
-        assert_eq!(world.replicas("shop/db").len(), 1);
-        world.run_all();
-        world.pass(Duration::from_secs(2));
-    }
-    assert_eq!(goals(&world, "shop/db"), [(1, 2, Goal::Run)]);
-}
-
-#[test]
-fn an_asked_for_order_holds_where_it_can() {
-    let world = World::new(NOW)
-        .service("a/volume", |service| service.volume("data"))
-        .service("a/asked", |service| service.volume("data").order(UpdateOrder::StartFirst))
-        .service("a/port", |service| service.host_port(80).order(UpdateOrder::StartFirst))
-        .service("a/ingress", |service| service.port(81))
-        .service("a/plain", |service| service);
-    let order = |name: &str| {
-        let service = &world.snapshot.services[&name.parse::<gantry_model::ServiceId>().unwrap()];
-        service.update_order(&service.spec.template(None))
-    };
-    assert_eq!(order("a/volume"), UpdateOrder::StopFirst);
-    assert_eq!(order("a/asked"), UpdateOrder::StartFirst);
-    assert_eq!(order("a/port"), UpdateOrder::StopFirst);
-    assert_eq!(order("a/ingress"), UpdateOrder::StartFirst, "the proxy listens, and not the container");
-    assert_eq!(order("a/plain"), UpdateOrder::StartFirst);
-}
-
-#[test]
-fn a_restart_goes_one_by_one() {
-    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(2));
-    settle(&mut world);
-    world.run_all();
-    world.change_service("shop/web", |service| service.restart_sequence = 1);
-    let asked = |world: &World| {
-        world.replicas("shop/web").iter().filter(|replica| replica.restart_sequence == 1).count()
-    };
-    for done in 1..=2 {
-        settle(&mut world);
-        world.pass(Duration::from_secs(1));
-        settle(&mut world);
-        assert_eq!(asked(&world), done);
-        world.run_all();
-    }
-    settle(&mut world);
-    assert!(world.replicas("shop/web").iter().all(|replica| world.snapshot.takes_traffic(replica)));
-}
-
-#[test]
-fn a_replica_is_not_restarted_before_every_proxy_has_taken_it_out_and_its_requests_have_ended() {
-    let mut world = World::new(NOW).node("n1").proxy("p1").service("shop/web", |service| service);
-    settle(&mut world);
-    world.run_all();
-    world.change_service("shop/web", |service| service.restart_sequence = 1);
-    settle(&mut world);
-    world.pass(Duration::from_secs(2));
-    settle(&mut world);
-    let web = world.replicas("shop/web")[0].clone();
-    assert!(web.restart_sequence == 0 && web.pause.is_some(), "p1 does not know yet");
-    let node = web.node.clone().unwrap();
-    let endpoints = |world: &World| table(&world.snapshot, &node).addresses[0].groups[0].endpoints.len();
-    assert_eq!(endpoints(&world), 0, "one alone is drained too: its requests wait in the proxy");
-
-    world.still_serving("p1", &[&web.id]);
-    let revision = world.snapshot.revision;
-    world.ack("p1", TableVersion { revision, sequence: 0 });
-    settle(&mut world);
-    assert_eq!(world.replicas("shop/web")[0].restart_sequence, 0, "a request is in flight");
-
-    world.still_serving("p1", &[]);
-    settle(&mut world);
-    assert_eq!(world.replicas("shop/web")[0].restart_sequence, 1);
-    assert_eq!(endpoints(&world), 0, "its agent has not restarted it yet");
-    world.run_all();
-    assert_eq!(endpoints(&world), 1);
-}
-
-#[test]
-fn a_restart_of_all_at_once_leaves_one_that_serves() {
-    let mut world = World::new(NOW).node("n1").service("shop/web", |service| service.replicas(3));
-    settle(&mut world);
-    world.run_all();
-    world.change_service("shop/web", |service| {
-        service.spec.update.parallelism = 0;
-        service.restart_sequence = 1;
-    });
-    let serving = |world: &World| {
-        world.replicas("shop/web").iter().filter(|replica| world.snapshot.takes_traffic(replica)).count()
-    };
-    for _ in 0..6 {
-        settle(&mut world);
-        assert!(serving(&world) >= 1);
-        world.pass(Duration::from_secs(2));
-        settle(&mut world);
-        assert!(serving(&world) >= 1);
-        world.run_all();
-    }
-    assert!(world.replicas("shop/web").iter().all(|replica| replica.restart_sequence == 1));
-    assert_eq!(serving(&world), 3);
-}
-
-#[test]
-fn a_replica_with_requests_in_flight_is_stopped_only_after_the_drain_timeout() {
-    let mut world = World::new(NOW).node("n1").proxy("p1").service("shop/web", |service| service);
-    world.change_service("shop/web", |service| {
-        service.spec.policy.drain_timeout = Some(Duration::from_secs(30));
-    });
-    settle(&mut world);
-    world.run_all();
-    world.change_service("shop/web", |service| service.removing = true);
-    settle(&mut world);
-    let web = world.replicas("shop/web")[0].id.clone();
-    world.still_serving("p1", &[&web]);
-    let revision = world.snapshot.revision;
-    world.ack("p1", TableVersion { revision, sequence: 0 });
-    world.pass(Duration::from_secs(29));
-    settle(&mut world);
-    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Drain);
-    world.pass(Duration::from_secs(1));
-    settle(&mut world);
-    assert_eq!(goals(&world, "shop/web")[0].2, Goal::Stop);
-}
-
-#[test]
-fn names_are_answered_with_ready_replicas_and_tasks_with_all_that_run() {
-    let mut world = World::new(NOW).node("n1").service("shop/web", |service| {
-        service.replicas(3).alias("shopfront").endpoint_mode(EndpointMode::Dnsrr)
-    });
-    settle(&mut world);
-    let ids: Vec<_> = world.replicas("shop/web").into_iter().map(|replica| replica.id).collect();
-    world.see(&ids[0], |status| status.phase = Phase::Running);
-    world.see(&ids[1], |status| (status.phase, status.health) = (Phase::Running, Health::Starting));
-    let table = table(&world.snapshot, world.snapshot.nodes.keys().next().unwrap());
-    assert_eq!(table.zones.len(), 1);
-    let zone = &table.zones[0];
-    assert_eq!(zone.network, "shop_default");
-    let count =
-        |name: &str| zone.names.iter().find(|known| known.name == name).map(|known| known.addresses.len());
-    assert_eq!(
-        (count("web"), count("web.shop"), count("shopfront"), count("tasks.web")),
-        (Some(1), Some(1), Some(1), Some(2))
-    );
-    assert_eq!(table.askers.len(), 3);
-}
-
-#[test]
-fn a_name_is_known_while_nothing_of_it_is_ready() {
-    let mut world =
-        World::new(NOW).node("n1").service("shop/web", |service| service.endpoint_mode(EndpointMode::Dnsrr));
-    settle(&mut world);
-    let table = table(&world.snapshot, world.snapshot.nodes.keys().next().unwrap());
-    let web = table.zones[0].names.iter().find(|name| name.name == "web").unwrap();
-    assert!(web.addresses.is_empty());
 }
 
 #[test]
