@@ -14,11 +14,15 @@ mod lineage;
 mod membership;
 mod node;
 mod placement;
+mod port;
 mod record;
 mod registry;
+mod replica;
+mod revision;
 mod route;
 mod service;
 mod snapshot;
+mod spec;
 mod stack;
 mod status;
 mod time;
@@ -29,8 +33,8 @@ pub mod wire;
 
 pub use backup::{Backup, BadBackup};
 pub use container::{
-    AppProtocol, Container, Device, Healthcheck, LogConfig, Mount, MountSource, NetworkMode, Port, Protocol,
-    PublishMode, Resources, RestartPolicy, Ulimit,
+    Container, Device, Healthcheck, LogConfig, Mount, MountSource, NetworkMode, Resources, RestartPolicy,
+    Ulimit,
 };
 pub use facts::{Ambiguous, HostFacts, Interface, RouteFact};
 pub use health::Health;
@@ -39,16 +43,19 @@ pub use lineage::{Lineage, Stale, Term};
 pub use membership::{Denied, JoinToken, TokenOver};
 pub use node::{Availability, Host, Node, NodeRole, Proxy};
 pub use placement::{ATTRIBUTES, Attribute, BadPlacement, Constraint, Mode, Placement, architecture};
+pub use port::{AppProtocol, Port, Protocol, PublishMode};
 pub use record::{Cluster, Event, Key, Network, NodeSegment, Record, Secret, Severity, Volume};
 pub use registry::{DEFAULT_REGISTRY, registry_of};
+pub use replica::{Drain, Goal, Outcome, Replica};
+pub use revision::{Revision, Template};
 pub use route::{
     Balance, Certificate, HashOn, Policy, Route, RouteFilters, UpstreamProtocol, is_host_pattern, is_token,
 };
-pub use service::{
-    Condition, Dependency, Drain, EndpointMode, Goal, Outcome, PullPolicy, Reached, Replica, Revision,
-    Service, ServiceNetwork, ServiceSpec, Template, UpdateOrder, UpdatePolicy,
-};
+pub use service::{Reached, Service};
 pub use snapshot::{Change, Map, Snapshot};
+pub use spec::{
+    Condition, Dependency, EndpointMode, PullPolicy, ServiceNetwork, ServiceSpec, UpdateOrder, UpdatePolicy,
+};
 pub use stack::{NetworkSpec, Stack, StackSpec, VolumeSpec};
 pub use status::{BrokenPath, ImageCopy, NodeStatus, Phase, ReplicaStatus, TableVersion, Verdict};
 pub use time::Timestamp;

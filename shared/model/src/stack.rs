@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::StackName;
-use crate::service::ServiceSpec;
+use crate::spec::ServiceSpec;
 use crate::time::Timestamp;
 
 /// What one Compose file asks for.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::container::Port;
 use crate::health::Health;
 use crate::ids::NodeId;
+use crate::port::Port;
 use crate::time::Timestamp;
 use crate::volume_move::VolumeCopy;
 

@@ -6,7 +6,7 @@ use gantry_api::Invalid;
 use gantry_api::agent::v1 as wire;
 
 use super::parts::{bounded, some_number};
-use crate::container::{Port, Protocol, PublishMode};
+use crate::port::{Port, Protocol, PublishMode};
 
 /// Reads ports of a host that lead to a container.
 pub fn read_ports(ports: &[wire::PortBinding]) -> Result<Vec<Port>, Invalid> {

@@ -11,7 +11,7 @@ use crate::health::Health;
 use crate::ids::{ClusterId, ReplicaId};
 use crate::lineage::{Lineage, Term};
 use crate::node::Host;
-use crate::service::Goal;
+use crate::replica::Goal;
 use crate::status::{Phase, ReplicaStatus, TableVersion};
 
 /// Reads what an agent sees of a replica.
