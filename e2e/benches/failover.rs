@@ -29,12 +29,18 @@ fn main() {
     );
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        cluster.ready(&[1, 2, LOST]);
         cluster.ok(["up", "-p", "bench", "-f", &file]);
         ours.push(fail_over(hosts, OURS));
         cluster.ready(&[1, 2, LOST]);
         cluster.ok(["down", "bench"]);
         gone(hosts, OURS);
 
+        // The same cut took its node away too.
+        eventually_within(PATIENCE, "the swarm has its node again", || {
+            let said = hosts.host(1).docker(["node", "ls", "--format", "{{.Status}}"]);
+            said.lines().all(|status| status == "Ready").then_some(())
+        });
         // It has no IPVS here; and without a registry to ask it need not wait for one.
         let count = REPLICAS.to_string();
         let service =
@@ -44,10 +50,6 @@ fn main() {
         theirs.push(fail_over(hosts, THEIRS));
         hosts.host(1).docker(["service", "rm", "web"]);
         gone(hosts, THEIRS);
-        eventually_within(PATIENCE, "the swarm has its node again", || {
-            let said = hosts.host(1).docker(["node", "ls", "--format", "{{.Status}}"]);
-            said.lines().all(|status| status == "Ready").then_some(())
-        });
     }
     let (ours, theirs) = (median(ours), median(theirs));
     let figure = |peer, budget| Figure {
