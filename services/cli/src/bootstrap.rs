@@ -3,6 +3,8 @@
 //! [`Layout`] says what they are; [`Host`] is the Docker Engine that they run on. Nothing outside this
 //! folder names bollard.
 
+mod clean_up;
+mod files;
 mod host;
 mod images;
 mod layout;

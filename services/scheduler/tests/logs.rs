@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // A test that cannot be set up has failed.
 
-use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+mod support;
 
-use clap::Parser as _;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use gantry_api::agent::v1::{ContainerSpec, StreamLogsResponse as Piece};
 use gantry_api::cluster::v1::replica_service_client::ReplicaServiceClient;
 use gantry_api::cluster::v1::stack_service_client::StackServiceClient;
@@ -21,123 +21,56 @@ use gantry_api::node::v1::{
     Hello, ImageFound, OpenRelay, RelayRequest, ReplicaStatus, SessionRequest, StatusReport, open_relay,
     relay_request, session_request, session_response,
 };
-use gantry_boot::{connect, connect_lazy, install_crypto};
-use gantry_identity::{Authority, Bundle, Grant, Identity, Role};
-use gantry_model::ClusterId;
-use gantry_scheduler::config::Config;
+use gantry_identity::Role;
 use prost_types::Timestamp;
-use tempfile::TempDir;
+use support::{PATIENCE, Scheduler};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Scheduler {
-    authority: Authority,
-    address: SocketAddr,
-    folder: TempDir,
-    stop: CancellationToken,
-}
-
-impl Drop for Scheduler {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-impl Scheduler {
-    async fn start() -> Self {
-        install_crypto();
-        let authority = Authority::create(&ClusterId::new("c1").unwrap(), SystemTime::now()).unwrap();
-        let scheduler = Self {
-            authority,
-            address: free_port(),
-            folder: TempDir::new().unwrap(),
-            stop: CancellationToken::new(),
-        };
-        let data = scheduler.folder.path();
-        scheduler.bundle(Role::Scheduler, "").save(&data.join("identity")).unwrap();
-        let config = Config::try_parse_from([
-            "scheduler".into(),
-            format!("--listen={}", scheduler.address),
-            format!("--admin={}", free_port()),
-            format!("--data={}", data.display()),
-            format!("--identity={}", data.join("identity").display()),
-        ])
-        .unwrap();
-        let stop = scheduler.stop.clone();
-        tokio::spawn(async move { gantry_scheduler::run(config, stop).await.unwrap() });
-        let (address, own) = (scheduler.address.to_string(), scheduler.bundle(Role::Admin, "ada"));
-        let up = async {
-            while connect(&address, Role::Scheduler, "", &own).await.is_err() {
-                sleep(Duration::from_millis(20)).await;
+/// Runs two replicas of `shop/web`, one on each node; answers with the slot on each.
+async fn deploy(scheduler: &Scheduler) -> BTreeMap<String, u32> {
+    let container = ContainerSpec { image: "test".into(), ..ContainerSpec::default() };
+    let web = ServiceSpec {
+        name: "web".into(),
+        container: Some(container),
+        replicas: Some(2),
+        ..ServiceSpec::default()
+    };
+    let spec = StackSpec { name: "shop".into(), services: vec![web], ..StackSpec::default() };
+    let mut stacks = StackServiceClient::new(scheduler.channel(Role::Operator, "ada"));
+    let mut replicas = ReplicaServiceClient::new(scheduler.channel(Role::Viewer, "bob"));
+    let running = async {
+        loop {
+            let request = ApplyStackRequest { spec: Some(spec.clone()), ..ApplyStackRequest::default() };
+            // Until both nodes are there this may be refused.
+            if let Ok(steps) = stacks.apply_stack(request).await {
+                let mut steps = steps.into_inner();
+                while let Ok(Some(_)) = steps.message().await {}
             }
-        };
-        timeout(PATIENCE, up).await.unwrap();
-        scheduler
-    }
-
-    fn bundle(&self, role: Role, name: &str) -> Bundle {
-        let identity = Identity { cluster: ClusterId::new("c1").unwrap(), role, name: name.into() };
-        let from = SystemTime::now() - Duration::from_mins(1);
-        let lifetime = Duration::from_hours(1);
-        self.authority.issue(&Grant { identity, hosts: vec!["127.0.0.1".into()], from, lifetime }).unwrap()
-    }
-
-    fn channel(&self, role: Role, name: &str) -> Channel {
-        connect_lazy(&self.address.to_string(), Role::Scheduler, "", &self.bundle(role, name)).unwrap()
-    }
-
-    /// Runs two replicas of `shop/web`, one on each node; answers with the slot on each.
-    async fn deploy(&self) -> BTreeMap<String, u32> {
-        let container = ContainerSpec { image: "test".into(), ..ContainerSpec::default() };
-        let web = ServiceSpec {
-            name: "web".into(),
-            container: Some(container),
-            replicas: Some(2),
-            ..ServiceSpec::default()
-        };
-        let spec = StackSpec { name: "shop".into(), services: vec![web], ..StackSpec::default() };
-        let mut stacks = StackServiceClient::new(self.channel(Role::Operator, "ada"));
-        let mut replicas = ReplicaServiceClient::new(self.channel(Role::Viewer, "bob"));
-        let running = async {
-            loop {
-                let request = ApplyStackRequest { spec: Some(spec.clone()), ..ApplyStackRequest::default() };
-                // Until both nodes are there this may be refused.
-                if let Ok(steps) = stacks.apply_stack(request).await {
-                    let mut steps = steps.into_inner();
-                    while let Ok(Some(_)) = steps.message().await {}
-                }
-                let all = replicas.list_replicas(ListReplicasRequest::default()).await.unwrap().into_inner();
-                let slots: BTreeMap<String, u32> = all
-                    .replicas
-                    .iter()
-                    .filter(|replica| replica.phase() == Phase::Running)
-                    .map(|replica| (replica.node.clone(), replica.slot))
-                    .collect();
-                if slots.len() == 2 {
-                    return slots;
-                }
-                sleep(Duration::from_millis(50)).await;
+            let all = replicas.list_replicas(ListReplicasRequest::default()).await.unwrap().into_inner();
+            let slots: BTreeMap<String, u32> = all
+                .replicas
+                .iter()
+                .filter(|replica| replica.phase() == Phase::Running)
+                .map(|replica| (replica.node.clone(), replica.slot))
+                .collect();
+            if slots.len() == 2 {
+                return slots;
             }
-        };
-        timeout(PATIENCE, running).await.unwrap()
-    }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, running).await.unwrap()
+}
 
-    async fn logs(&self, follow: bool) -> Streaming<StreamLogsResponse> {
-        let request =
-            StreamLogsRequest { services: vec!["shop/web".into()], follow, ..StreamLogsRequest::default() };
-        let mut client = ReplicaServiceClient::new(self.channel(Role::Viewer, "bob"));
-        client.stream_logs(request).await.unwrap().into_inner()
-    }
+async fn logs(scheduler: &Scheduler, follow: bool) -> Streaming<StreamLogsResponse> {
+    let request =
+        StreamLogsRequest { services: vec!["shop/web".into()], follow, ..StreamLogsRequest::default() };
+    let mut client = ReplicaServiceClient::new(scheduler.channel(Role::Viewer, "bob"));
+    client.stream_logs(request).await.unwrap().into_inner()
 }
 
 /// How an agent answers when it is asked for a log.
@@ -262,8 +195,8 @@ async fn the_logs_of_replicas_on_several_nodes_are_merged_in_order_of_time() {
     let scheduler = Scheduler::start().await;
     agent(&scheduler, "n1", &[1, 4, 5, 8], Answers::AtOnce);
     agent(&scheduler, "n2", &[2, 3, 6, 7], Answers::AtOnce);
-    scheduler.deploy().await;
-    let (lines, warnings) = read_all(scheduler.logs(false).await).await;
+    deploy(&scheduler).await;
+    let (lines, warnings) = read_all(logs(&scheduler, false).await).await;
     assert_eq!(lines, ["1", "2", "3", "4", "5", "6", "7", "8"]);
     assert_eq!(warnings, [""; 0]);
 }
@@ -274,8 +207,8 @@ async fn a_node_that_does_not_answer_is_a_warning_and_the_rest_is_shown() {
         let scheduler = Scheduler::start().await;
         agent(&scheduler, "n1", &[1, 2], Answers::AtOnce);
         agent(&scheduler, "n2", &[], answers);
-        let slots = scheduler.deploy().await;
-        let (lines, warnings) = read_all(scheduler.logs(false).await).await;
+        let slots = deploy(&scheduler).await;
+        let (lines, warnings) = read_all(logs(&scheduler, false).await).await;
         assert_eq!(lines, ["1", "2"], "{answers:?}");
         assert_eq!(warnings.len(), 1, "{answers:?}: {warnings:?}");
         assert!(warnings[0].starts_with(&format!("{}: node n2 ", slots["n2"])), "{warnings:?}");
@@ -287,8 +220,8 @@ async fn followed_logs_are_shown_as_they_come_although_others_are_silent() {
     let scheduler = Scheduler::start().await;
     agent(&scheduler, "n1", &[1, 3], Answers::AtOnce);
     agent(&scheduler, "n2", &[2], Answers::AtOnce);
-    scheduler.deploy().await;
-    let mut pieces = scheduler.logs(true).await;
+    deploy(&scheduler).await;
+    let mut pieces = logs(&scheduler, true).await;
     let mut lines = Vec::new();
     while lines.len() < 3 {
         let piece = timeout(PATIENCE, pieces.message()).await.unwrap().unwrap().unwrap();

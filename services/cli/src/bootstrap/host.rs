@@ -1,8 +1,8 @@
 //! The Docker Engine that a cluster's own containers run on.
 
 use std::collections::HashMap;
-use std::io::Read as _;
 
+use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error as Bollard;
 use bollard::models::{
@@ -10,20 +10,17 @@ use bollard::models::{
     RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder,
-    ListImagesOptionsBuilder, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, RemoveImageOptions, RemoveVolumeOptions, StopContainerOptionsBuilder,
-    UploadToContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
 };
-use bollard::{Docker, body_full};
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::StreamExt as _;
 
 use super::layout::{Layout, Part, container_name};
 use crate::failure::{Failure, Result};
 
 pub(super) const DATA: &str = "/var/lib/gantry";
 const SOCKET: &str = "/var/run/docker.sock";
-const PART: &str = "gantry.part";
+pub(super) const PART: &str = "gantry.part";
 const CLUSTER_NAME: &str = "gantry.cluster-name";
 const CLUSTER_ID: &str = "gantry.part-of";
 const SETTINGS: &str = "gantry.settings";
@@ -230,51 +227,6 @@ impl Host {
         }
     }
 
-    /// Writes files into a part's folder; they are readable for their owner only.
-    pub async fn write(&self, layout: &Layout, part: Part, files: &[(&str, &str)]) -> Result<()> {
-        self.write_to(&layout.container(part), files).await
-    }
-
-    /// Writes files into the folder of a container; they are readable for their owner only.
-    pub async fn write_to(&self, name: &str, files: &[(&str, &str)]) -> Result<()> {
-        let broken = |error: std::io::Error| Failure::error(format!("cannot pack files: {error}"));
-        let mut archive = tar::Builder::new(Vec::new());
-        for (path, content) in files {
-            let mut header = tar::Header::new_gnu();
-            header.set_size(content.len() as u64);
-            header.set_mode(0o600);
-            header.set_cksum();
-            archive.append_data(&mut header, path, content.as_bytes()).map_err(broken)?;
-        }
-        let bytes = archive.into_inner().map_err(broken)?;
-        let options = UploadToContainerOptionsBuilder::new().path(DATA).build();
-        let written = self.docker.upload_to_container(name, Some(options), body_full(bytes.into())).await;
-        written.map_err(failed(&format!("cannot write into the container {name}")))
-    }
-
-    /// Reads a file of a part's folder; `None` if it is not there.
-    pub async fn read(&self, layout: &Layout, part: Part, path: &str) -> Result<Option<String>> {
-        self.read_from(&layout.container(part), path).await
-    }
-
-    async fn read_from(&self, container: &str, path: &str) -> Result<Option<String>> {
-        let options = DownloadFromContainerOptionsBuilder::new().path(&format!("{DATA}/{path}")).build();
-        let chunks = self.docker.download_from_container(container, Some(options));
-        let bytes: Vec<_> = match chunks.try_collect::<Vec<_>>().await {
-            Ok(chunks) => chunks.concat(),
-            Err(error) if is_missing(&error) => return Ok(None),
-            Err(error) => return Err(failed("cannot read a file of the cluster")(error)),
-        };
-        let mut archive = tar::Archive::new(bytes.as_slice());
-        let mut text = String::new();
-        let mut entries = archive.entries().map_err(|error| Failure::error(error.to_string()))?;
-        if let Some(Ok(mut file)) = entries.next() {
-            file.read_to_string(&mut text)
-                .map_err(|error| Failure::error(format!("cannot read {path}: {error}")))?;
-        }
-        Ok(Some(text))
-    }
-
     /// Whether a part's container is there and runs.
     pub async fn runs(&self, cluster: &str, part: Part) -> Result<bool> {
         match self.docker.inspect_container(&container_name(cluster, part), None).await {
@@ -294,39 +246,6 @@ impl Host {
             Err(error) if is_missing(&error) => Ok(false),
             Err(error) => Err(failed("cannot look at a volume")(error)),
         }
-    }
-
-    /// Reads a file of a part's folder, whether there is a container or only its volume; `None` if the
-    /// file is not there.
-    pub async fn read_volume(&self, cluster: &str, part: Part, path: &str) -> Result<Option<String>> {
-        let name = container_name(cluster, part);
-        if self.environment(cluster, part).await?.is_some() {
-            return self.read_from(&name, path).await;
-        }
-        if !self.has_volume(&name).await? {
-            return Ok(None);
-        }
-        // Only a container can look into a volume; it is never started.
-        self.provide_images(&[part], |_| {}).await?;
-        let mount = Mount {
-            target: Some(DATA.to_owned()),
-            source: Some(name),
-            typ: Some(MountType::VOLUME),
-            ..Mount::default()
-        };
-        let body = ContainerCreateBody {
-            image: Some(Layout::image(part)),
-            host_config: Some(HostConfig { mounts: Some(vec![mount]), ..HostConfig::default() }),
-            ..ContainerCreateBody::default()
-        };
-        let created =
-            self.docker.create_container(None, body).await.map_err(failed("cannot look into a volume"))?;
-        let text = self.read_from(&created.id, path).await;
-        self.docker
-            .remove_container(&created.id, Some(RemoveContainerOptionsBuilder::new().force(true).build()))
-            .await
-            .map_err(failed("cannot remove a container"))?;
-        text
     }
 
     /// Why a part does not work: its last lines, if it is not running.
@@ -364,94 +283,6 @@ impl Host {
             }
         }
         Ok(None)
-    }
-
-    /// Removes every container and network of a cluster's stacks, and, if asked, every volume.
-    pub async fn remove_stacks(&self, cluster_id: &str, volumes: bool) -> Result<()> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("gantry.cluster={cluster_id}")])]);
-        let all = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        let containers =
-            self.docker.list_containers(Some(all)).await.map_err(failed("cannot list containers"))?;
-        for container in containers.into_iter().filter_map(|container| container.id) {
-            self.remove_container(&container).await?;
-        }
-        let all = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let networks = self.docker.list_networks(Some(all)).await.map_err(failed("cannot list networks"))?;
-        for network in networks.into_iter().filter_map(|network| network.name) {
-            self.docker
-                .remove_network(&network)
-                .await
-                .map_err(failed(&format!("cannot remove the network {network}")))?;
-        }
-        if volumes {
-            let all = ListVolumesOptionsBuilder::new().filters(&filters).build();
-            let found = self.docker.list_volumes(Some(all)).await.map_err(failed("cannot list volumes"))?;
-            for volume in found.volumes.unwrap_or_default() {
-                self.remove_volume(&volume.name).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the rules of a cluster's agent out of this host's firewall, by its image: they outlive the
-    /// agent, so that traffic does. Does nothing where the image is gone.
-    pub async fn clean_firewall(&self, cluster_id: &str) -> Result<()> {
-        let image = Layout::image(Part::Agent);
-        match self.docker.inspect_image(&image).await {
-            Err(error) if is_missing(&error) => return Ok(()),
-            other => other.map_err(failed("cannot look for images"))?,
-        };
-        let body = ContainerCreateBody {
-            image: Some(image),
-            cmd: Some(vec!["--clean-up".to_owned(), cluster_id.to_owned()]),
-            host_config: Some(HostConfig {
-                network_mode: Some("host".to_owned()),
-                readonly_rootfs: Some(true),
-                cap_drop: Some(vec!["ALL".to_owned()]),
-                cap_add: Some(vec!["NET_ADMIN".to_owned()]),
-                ..HostConfig::default()
-            }),
-            ..ContainerCreateBody::default()
-        };
-        let unclean = failed("cannot clean the host's firewall");
-        let created = self.docker.create_container(None, body).await.map_err(&unclean)?;
-        let ended = async {
-            self.docker.start_container(&created.id, None).await?;
-            let mut waiting = self.docker.wait_container(&created.id, None);
-            waiting.next().await.transpose()
-        };
-        let ended = ended.await;
-        self.remove_container(&created.id).await?;
-        ended.map_err(unclean).map(drop)
-    }
-
-    /// Removes a volume; one that is gone already is left alone.
-    pub async fn remove_volume(&self, name: &str) -> Result<()> {
-        match self.docker.remove_volume(name, None::<RemoveVolumeOptions>).await {
-            Err(error) if !is_missing(&error) => {
-                Err(failed(&format!("cannot remove the volume {name}"))(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes Gantry's own names off the images that it kept, unless another cluster is here.
-    pub async fn forget_images(&self) -> Result<()> {
-        let filters = HashMap::from([("label".to_owned(), vec![PART.to_owned()])]);
-        let all = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        if !self.docker.list_containers(Some(all)).await.map_err(failed("cannot list containers"))?.is_empty()
-        {
-            return Ok(());
-        }
-        let filters = HashMap::from([("reference".to_owned(), vec!["gantry/image".to_owned()])]);
-        let kept = ListImagesOptionsBuilder::new().filters(&filters).build();
-        for image in self.docker.list_images(Some(kept)).await.map_err(failed("cannot list images"))? {
-            for tag in image.repo_tags.iter().filter(|tag| tag.starts_with("gantry/image:")) {
-                // One that a container still uses stays; it goes with that.
-                let _ = self.docker.remove_image(tag, None::<RemoveImageOptions>, None).await;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -18,6 +18,15 @@ fn asking(proxy: &Process, path: &str) -> Client {
     client
 }
 
+/// A client that has asked for /1 and has the only place, until the gate is opened.
+fn held(proxy: &Process, upstream: &Upstream) -> (Client, Gate) {
+    let gate = Gate::default();
+    upstream.answer(Answer::Held(gate.clone()));
+    let first = asking(proxy, "/1");
+    upstream.wait();
+    (first, gate)
+}
+
 fn waiting(proxy: &Process, count: usize) -> bool {
     eventually(|| {
         proxy
@@ -53,10 +62,7 @@ fn an_endpoint_never_has_more_than_its_limit_and_the_others_wait() {
 fn the_queue_has_an_end() {
     let upstream = Upstream::start();
     let proxy = start(&upstream, "max_concurrency = 1\nqueue_length = 1");
-    let gate = Gate::default();
-    upstream.answer(Answer::Held(gate.clone()));
-    let mut first = asking(&proxy, "/1");
-    upstream.wait();
+    let (mut first, gate) = held(&proxy, &upstream);
     let mut second = asking(&proxy, "/2");
     assert!(waiting(&proxy, 1));
     let reply = proxy.get("/3", "");
@@ -71,10 +77,7 @@ fn the_queue_has_an_end() {
 fn nobody_waits_for_ever() {
     let upstream = Upstream::start();
     let proxy = start(&upstream, "max_concurrency = 1\nqueue_timeout = \"300ms\"");
-    let gate = Gate::default();
-    upstream.answer(Answer::Held(gate.clone()));
-    let mut first = asking(&proxy, "/1");
-    upstream.wait();
+    let (mut first, gate) = held(&proxy, &upstream);
     let reply = proxy.get("/2", "");
     assert_eq!((reply.status, reply.one("x-gantry-reason")), (503, FULL));
     gate.open();
@@ -86,10 +89,7 @@ fn nobody_waits_for_ever() {
 fn a_client_that_leaves_the_queue_leaves_its_place() {
     let upstream = Upstream::start();
     let proxy = start(&upstream, "max_concurrency = 1\nqueue_length = 1\nqueue_timeout = \"1s\"");
-    let gate = Gate::default();
-    upstream.answer(Answer::Held(gate.clone()));
-    let mut first = asking(&proxy, "/1");
-    upstream.wait();
+    let (mut first, gate) = held(&proxy, &upstream);
     let gone = asking(&proxy, "/gone");
     assert!(waiting(&proxy, 1));
     drop(gone);
@@ -148,10 +148,7 @@ fn those_that_were_there_from_the_start_are_not_slow() {
 fn who_waits_is_answered_by_the_file_of_that_moment() {
     let upstream = Upstream::start();
     let proxy = start(&upstream, "max_concurrency = 1\nqueue_timeout = \"20s\"");
-    let gate = Gate::default();
-    upstream.answer(Answer::Held(gate.clone()));
-    let mut first = asking(&proxy, "/1");
-    upstream.wait();
+    let (mut first, gate) = held(&proxy, &upstream);
     let mut second = asking(&proxy, "/2");
     assert!(waiting(&proxy, 1));
     // Another file: who waits is answered by it.

@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A scheduler that can be stopped and started again on its folder.
 pub struct Scheduler {
     folder: TempDir,
     pub authority: Authority,
@@ -83,7 +84,17 @@ impl Scheduler {
         let config = Config::try_parse_from(arguments).unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let task = tokio::spawn(async move { gantry_scheduler::run(config, stopped).await.unwrap() });
+        // Here the sessions of the run before live on for a moment; those of a process end with it.
+        let task = tokio::spawn(async move {
+            loop {
+                match gantry_scheduler::run(config.clone(), stopped.clone()).await {
+                    Err(error) if format!("{error:?}").contains("InUse") => {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    ended => return ended.unwrap(),
+                }
+            }
+        });
         self.running = Some((stop, task));
         let (address, own) = (self.address.to_string(), self.bundle(Role::Admin, "ada"));
         let up = async {
@@ -114,6 +125,14 @@ impl Scheduler {
 
     pub fn channel_of(&self, own: &Bundle) -> Channel {
         connect_lazy(&self.address.to_string(), Role::Scheduler, "", own).unwrap()
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        if let Some((stop, _)) = &self.running {
+            stop.cancel();
+        }
     }
 }
 
