@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use clap::Parser as _;
 use gantry_agent::engine::Engine;
 use gantry_agent::public::{Containers, HostInfo, Images, Resources};
 use gantry_api::agent::v1::container_service_server::ContainerServiceServer;
@@ -24,7 +25,7 @@ use gantry_model::ClusterId;
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use support::{PATIENCE, Scheduler, cluster};
+use support::{PATIENCE, Scheduler, cluster, free_port};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -177,6 +178,28 @@ async fn agent(authority: &Authority, denied: DenyList, folder: &Path, stop: Can
     Target { address, name: server_name(Role::Node, "n1"), ca: authority.certificate().to_owned() }
 }
 
+/// A proxy as it runs, with nobody to give it tables.
+async fn proxy(authority: &Authority, folder: &Path, stop: CancellationToken) -> Target {
+    let own = issue(authority, cluster(), Role::Proxy, "n1", Duration::ZERO);
+    let identity = folder.join("identity");
+    own.save(&identity).unwrap();
+    let address = free_port().to_string();
+    let (admin, nobody) = (free_port().to_string(), free_port().to_string());
+    let redirect = free_port().port().to_string();
+    let data = folder.join("proxy");
+    let words = ["gantry-proxy", "--listen", &address, "--admin", &admin, "--scheduler", &nobody];
+    let words = words.into_iter().chain(["--redirect-port", &redirect, "--cores", "1", "--data"]);
+    let words = words.chain([data.to_str().unwrap(), "--identity", identity.to_str().unwrap()]);
+    tokio::spawn(gantry_proxy::run(gantry_proxy::config::Config::parse_from(words), stop));
+    let listens = async {
+        while tokio::net::TcpStream::connect(&address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, listens).await.unwrap();
+    Target { address, name: server_name(Role::Proxy, "n1"), ca: authority.certificate().to_owned() }
+}
+
 /// Every RPC with these certificates, none of which may be let through but what is open.
 async fn nobody_gets_in(target: &Target, strangers: &BTreeMap<&str, Option<Bundle>>, takes_strangers: bool) {
     for (who, own) in strangers {
@@ -219,6 +242,7 @@ async fn every_rpc_is_answered_as_the_table_says_and_to_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
     let denied = DenyList::default();
     denied.set(["node/gone".to_owned()].into());
+    let proxy = proxy(authority, folder.path(), stop.clone()).await;
     let agent = agent(authority, denied, folder.path(), stop.clone()).await;
     let scheduler_target = Target {
         address: scheduler.address.to_string(),
@@ -237,10 +261,12 @@ async fn every_rpc_is_answered_as_the_table_says_and_to_nobody_else() {
     ]);
     nobody_gets_in(&scheduler_target, &strangers, true).await;
     nobody_gets_in(&agent, &strangers, false).await;
+    nobody_gets_in(&proxy, &strangers, false).await;
     let gone = issue(authority, cluster(), Role::Node, "gone", hours(0));
     nobody_gets_in(&agent, &BTreeMap::from([("one that was removed", Some(gone))]), false).await;
 
     each_role_gets_as_far_as_the_table_says(&scheduler_target, authority).await;
     each_role_gets_as_far_as_the_table_says(&agent, authority).await;
+    each_role_gets_as_far_as_the_table_says(&proxy, authority).await;
     stop.cancel();
 }

@@ -9,7 +9,8 @@ use gantry_api::cluster::v1::ApplyProgress;
 use gantry_api::node::v1::open_relay::Want;
 use gantry_api::node::v1::relay_request::Message as FromAgent;
 use gantry_api::node::v1::{ImageFound, ImageWanted};
-use gantry_model::{Node, NodeId, PullPolicy, Snapshot, StackSpec};
+use gantry_boot::now;
+use gantry_model::{Node, NodeId, PullPolicy, Snapshot, StackSpec, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Code, Status};
@@ -21,6 +22,8 @@ use crate::state::State;
 
 /// A pull that makes no progress for this long has failed.
 const STALLED: Duration = Duration::from_mins(2);
+/// A scheduler that has just started gives its nodes this long to connect.
+const SESSIONS_BACK: Duration = Duration::from_secs(10);
 /// Nodes that are asked at a time.
 const AT_A_TIME: usize = 32;
 
@@ -58,7 +61,7 @@ pub async fn resolve(
     if wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let nodes = ready_nodes(&state.snapshot())?;
+    let nodes = await_ready_nodes(state, now()).await?;
     let mut resolved = BTreeMap::new();
     for (image, platform, always_pull, never_pull) in wanted {
         let credential = credentials.of_image(&image);
@@ -145,6 +148,20 @@ fn has_image(state: &State, node: &NodeId, digest: &str) {
         snapshot.node_statuses.insert_mut(node.clone(), Arc::new(status));
         true
     });
+}
+
+/// The nodes that can be asked. After the scheduler's own start there are none for a moment, which is no
+/// reason to refuse anything.
+async fn await_ready_nodes(state: &State, now: Timestamp) -> Result<Vec<Arc<Node>>, Status> {
+    let mut snapshots = state.subscribe();
+    let started = state.snapshot().started_at;
+    let patience = SESSIONS_BACK.saturating_sub(now.since(started));
+    let all_are_back = |snapshot: &Arc<Snapshot>| {
+        ready_nodes(snapshot).is_ok_and(|ready| ready.len() == snapshot.nodes.size())
+    };
+    // An image may be on any one of them. Those that are not back in time are done without.
+    let _ = timeout(patience, snapshots.wait_for(all_are_back)).await;
+    ready_nodes(&state.snapshot())
 }
 
 fn ready_nodes(snapshot: &Snapshot) -> Result<Vec<Arc<Node>>, Status> {

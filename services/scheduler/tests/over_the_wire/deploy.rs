@@ -1,6 +1,9 @@
 //! What is deployed runs, and goes on running while the scheduler is restarted.
 
+use std::time::Duration;
+
 use gantry_api::cluster::v1::Goal;
+use tokio::time::sleep;
 
 use crate::agent::Agent;
 use crate::people::ids;
@@ -27,6 +30,22 @@ async fn a_deploy_reaches_the_agent_and_scaling_in_ends_the_highest_slots() {
     assert!(heard[0].full, "first everything, then changes");
     let stopped = heard.iter().flat_map(|message| &message.upserts).filter(|one| one.goal() == Goal::Stop);
     assert_eq!(stopped.count(), 2);
+}
+
+#[tokio::test]
+async fn a_deploy_right_after_a_restart_waits_for_the_nodes() {
+    let mut scheduler = Scheduler::start().await;
+    let agent = Agent::default();
+    let session = agent.connect(&scheduler);
+    scheduler.node_is_ready().await;
+    scheduler.stop().await;
+    session.abort();
+    scheduler.resume().await;
+    let ((), _session) = tokio::join!(scheduler.deploy(1), async {
+        sleep(Duration::from_millis(500)).await;
+        Some(agent.connect(&scheduler))
+    });
+    scheduler.converged().await;
 }
 
 #[tokio::test]
