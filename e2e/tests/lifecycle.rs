@@ -67,10 +67,12 @@ fn a_container_lives_through_every_state() {
 #[test]
 fn run_waits_shows_the_output_and_ends_with_the_exit_code() {
     let cluster = Cluster::start();
-    let out = cluster.ok(["container", "run", "--rm", "gantry-e2e/probe", "print", "one", "two"]);
+    let label = ["--label", "e2e=run-waits"];
+    let run = ["container", "run", "--rm"].into_iter().chain(label);
+    let out = cluster.ok(run.clone().chain(["gantry-e2e/probe", "print", "one", "two"]));
     assert_eq!(out, "one\ntwo\n");
-    cluster.run(["container", "run", "--rm", "gantry-e2e/probe", "exit", "9"]).fails_with(9);
-    let left = docker(["ps", "-aq", "--filter", "ancestor=gantry-e2e/probe"]);
+    cluster.run(run.chain(["gantry-e2e/probe", "exit", "9"])).fails_with(9);
+    let left = docker(["ps", "-aq", "--filter", "label=e2e=run-waits"]);
     assert_eq!(left, "", "--rm left nothing");
 }
 
