@@ -21,7 +21,7 @@ add_nft() {
     done
 }
 
-for part in scheduler agent proxy; do
+for part in scheduler watchdog agent proxy; do
     binary=$release_dir/gantry-$part
     [ -x "$binary" ] || fail "$binary is not there" "make build builds it"
     mkdir "$context/$part"
@@ -32,4 +32,4 @@ for part in scheduler agent proxy; do
     docker_build --quiet --build-arg "PART=$part" --tag "gantry/$part:$version" "$context" >/dev/null
     rm -r "${context:?}/$part"
 done
-say "Images gantry/{scheduler,agent,proxy}:$version are ready."
+say "Images gantry/{scheduler,watchdog,agent,proxy}:$version are ready."

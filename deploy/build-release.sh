@@ -5,7 +5,7 @@ cd "$root"
 # With --target the flags are for the binaries only, not for build scripts.
 export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
 cargo build --release --locked --target "$triple" \
-    --bin gantry --bin gantry-scheduler --bin gantry-agent --bin gantry-probe "$@"
+    --bin gantry --bin gantry-scheduler --bin gantry-watchdog --bin gantry-agent --bin gantry-probe "$@"
 # The proxy has a profile of its own, that takes longer to build for less time per request.
 cargo build --profile proxy --locked --target "$triple" --bin gantry-proxy "$@"
 install "$target_dir/$triple/proxy/gantry-proxy" "$release_dir/"

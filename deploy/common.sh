@@ -34,3 +34,15 @@ docker_build() {
         DOCKER_BUILDKIT=0 docker build "$@" 2> >(grep -v -i 'legacy builder\|buildx\|buildkit\|environment-variable\|^$' >&2)
     fi
 }
+
+# Installs packages; the first is what it is about.
+install_packages() {
+    export DEBIAN_FRONTEND=noninteractive
+    local log
+    log=$(mktemp)
+    if ! { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
+        tail -20 "$log" >&2
+        fail "$1 could not be installed" "the lines above say why"
+    fi
+    rm -f "$log"
+}

@@ -23,7 +23,7 @@ fi
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -1)
 images=()
-for part in scheduler agent proxy; do images+=("gantry/$part:$version"); done
+for part in scheduler watchdog agent proxy; do images+=("gantry/$part:$version"); done
 for example in counter-web counter-redis accounts-web accounts-db; do
     images+=("$example:latest" "e2e-$example:latest")
 done

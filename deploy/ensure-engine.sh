@@ -3,18 +3,6 @@
 # what else is needed beside it. Says everything that it does.
 source "$(dirname "$0")/common.sh"
 
-# Installs packages; the first is what it is about.
-install_packages() {
-    export DEBIAN_FRONTEND=noninteractive
-    local log
-    log=$(mktemp)
-    if ! { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1; then
-        tail -20 "$log" >&2
-        fail "$1 could not be installed" "the lines above say why"
-    fi
-    rm -f "$log"
-}
-
 if [ -z "$(find_nft)" ] && is_debian && is_root; then
     say "nft is not installed: installing nftables from this system's packages, for the agent's image."
     install_packages nftables

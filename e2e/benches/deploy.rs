@@ -36,7 +36,7 @@ fn main() {
     let mut memory = Vec::new();
     for _ in 0..ROUNDS {
         up.push(timed(|| drop(cluster.ok(["up", "-f", &file]))));
-        memory = ["agent", "scheduler", "proxy"].map(|part| resident(&cluster, part)).to_vec();
+        memory = ["agent", "scheduler", "proxy", "watchdog"].map(|part| resident(&cluster, part)).to_vec();
         down.push(timed(|| drop(cluster.ok(["down", "bench"]))));
 
         let began = Instant::now();
@@ -66,6 +66,8 @@ fn main() {
             own("resident memory of the agent", memory[0], Some(20.0)),
             own("resident memory of the scheduler", memory[1], None),
             own("resident memory of the proxy", memory[2], None),
+            own("resident memory of the watchdog", memory[3], None),
+            own("resident memory of all four", memory.iter().sum(), Some(80.0)),
         ],
     );
 }

@@ -3,16 +3,22 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 use crate::client::Client;
 use crate::command::Run;
-use crate::hosts::Host;
+use crate::hosts::{Host, process};
+use crate::wait::{after, eventually};
 
 /// The name of the cluster under test. Tests run one after the other, so one is enough.
 const NAME: &str = "e2e";
 const PORT_BASE: u16 = 7570;
 /// Beside the default, so that a cluster of the user's can go on meanwhile.
 const POOL: &str = "10.160.0.0/11";
+
+/// The parts of Gantry that are containers.
+pub const PARTS: [&str; 4] = ["scheduler", "agent", "proxy", "watchdog"];
 
 /// A whole cluster on this machine's engine.
 pub struct Cluster {
@@ -50,6 +56,58 @@ impl Cluster {
         self.docker(["start", &self.container(part)]);
     }
 
+    /// Does something while a part is not there; ends with it up again.
+    pub fn without<T>(&self, part: &str, act: impl FnOnce() -> T) -> T {
+        self.docker(["kill", &self.container(part)]);
+        let done = act();
+        self.start_part(part);
+        done
+    }
+
+    /// Starts a part that was ended, and waits until it says that it serves.
+    pub fn start_part(&self, part: &str) {
+        let container = self.container(part);
+        let said = || {
+            let logs = self.docker_may_fail(["logs", &container]);
+            format!("{}{}", logs.stdout, logs.stderr).matches(&format!("{part} ready")).count()
+        };
+        let before = said();
+        self.docker(["start", &container]);
+        eventually(&format!("the {part} serves"), || (said() > before).then_some(()));
+    }
+
+    /// Does something, and ends a part meanwhile as [`Cluster::kill`] does, after so long.
+    pub fn while_killed<T>(&self, part: &str, moment: Duration, act: impl FnOnce() -> T) -> T {
+        eprintln!("the {part} is killed {} ms later", moment.as_millis());
+        thread::scope(|scope| {
+            let killing = scope.spawn(move || {
+                after(moment);
+                self.kill(part);
+            });
+            let done = act();
+            killing.join().unwrap();
+            done
+        })
+    }
+
+    /// Sends a signal to the process of a container, as somebody at the host does: the engine is not told.
+    pub fn signal(&self, container: &str, signal: &str) {
+        let id = self.process(container);
+        Run::of(Command::new("kill").args(["-s", signal, &id.to_string()])).ok();
+    }
+
+    /// The number of a container's first process at this machine.
+    pub fn process(&self, container: &str) -> u32 {
+        let id: u32 = self.docker(["inspect", "-f", "{{.State.Pid}}", container]).parse().unwrap();
+        assert!(id > 0, "{container} does not run");
+        id
+    }
+
+    /// How many processes of a container have ended and were not buried by anybody.
+    pub fn zombies(&self, container: &str) -> usize {
+        process::zombies_below(self.process(container))
+    }
+
     /// Runs `docker` on the cluster's engine, which must succeed.
     #[track_caller]
     pub fn docker<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
@@ -82,7 +140,7 @@ impl Cluster {
         self.run(["leave", "--name", NAME, "--force", "--volumes"]).ok();
     }
 
-    /// The name of a part's container: `scheduler`, `agent` or `proxy`.
+    /// The name of a part's container: one of [`PARTS`].
     pub fn container(&self, part: &str) -> String {
         format!("gantry-{NAME}-{part}")
     }
@@ -135,7 +193,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // What one wants to know first.
-            for part in ["scheduler", "agent", "proxy"] {
+            for part in PARTS {
                 let log = self.docker_may_fail(["logs", "--tail", "40", &self.container(part)]);
                 eprintln!("--- {part}\n{}{}", log.stdout, log.stderr);
             }

@@ -11,7 +11,7 @@ mod host;
 mod link;
 mod many;
 mod power;
-mod process;
+pub(crate) mod process;
 mod site;
 mod stock;
 mod switch;

@@ -4,7 +4,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Failures of a connection that are told.
+const FAILURES: usize = 20;
 
 /// Requests without a pause over many connections, each of which counts: nothing is tried again.
 #[derive(Debug, Clone)]
@@ -19,7 +22,8 @@ pub struct Load {
     pub sometimes: Option<(u64, String)>,
     /// How many requests in all; `None`: until it is stopped.
     pub requests: Option<u64>,
-    /// How long a thread rests between two requests.
+    /// How long after the beginning of a request a thread begins the next, at least: so a pause is a rate, however
+    /// fast the answers are.
     pub pause: Duration,
 }
 
@@ -30,10 +34,19 @@ pub struct Report {
     pub sent: u64,
     /// Those that were answered with 200.
     pub ok: u64,
-    /// What happened to the others: the first few.
-    pub failed: Vec<String>,
+    /// What happened to the others: the first few of each connection, and the last.
+    pub failed: Vec<Failure>,
     /// The answers' bodies, counted.
     pub bodies: BTreeMap<String, u64>,
+}
+
+/// A request that was not answered with 200.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// When it was begun.
+    pub began: Instant,
+    /// What happened instead.
+    pub what: String,
 }
 
 /// A load that goes on.
@@ -95,6 +108,11 @@ impl Running {
         });
     }
 
+    /// How many connections have not done their part yet.
+    pub fn unfinished(&self) -> usize {
+        self.threads.iter().filter(|thread| !thread.is_finished()).count()
+    }
+
     /// Ends it, unless it ends by itself, and tells.
     pub fn finish(self) -> Report {
         for thread in self.threads {
@@ -121,6 +139,16 @@ impl Report {
     }
 }
 
+impl Report {
+    /// Every request that was begun since then must have been answered.
+    #[track_caller]
+    pub fn none_failed_since(&self, since: Instant) {
+        let late: Vec<_> = self.failed.iter().filter(|failure| failure.began >= since).collect();
+        println!("{} of {} requests failed, {} of them later", self.failed.len(), self.sent, late.len());
+        assert!(late.is_empty(), "{} requests that were begun later failed: {late:#?}", late.len());
+    }
+}
+
 struct Worker {
     load: Load,
     keep: bool,
@@ -140,6 +168,14 @@ impl Worker {
                 break;
             }
             own.sent += 1;
+            let began = Instant::now();
+            let mut failed = |what| {
+                // The first say how it began, and the last that it has not ended.
+                if own.failed.len() == FAILURES {
+                    own.failed.pop();
+                }
+                own.failed.push(Failure { began, what });
+            };
             let path = match &self.load.sometimes {
                 Some((each, path)) if number.is_multiple_of(*each) => path.as_str(),
                 _ => "/",
@@ -149,18 +185,17 @@ impl Worker {
                     own.ok += 1;
                     *own.bodies.entry(body).or_default() += 1;
                 }
-                Ok((status, body)) => own.failed.push(format!("{path}: status {status}: {body}")),
+                Ok((status, body)) => failed(format!("{path}: status {status}: {body}")),
                 Err(error) => {
                     connection = None;
-                    own.failed.push(format!("{path}, keep-alive {}: {error}", self.keep));
+                    failed(format!("{path}, keep-alive {}: {error}", self.keep));
                 }
             }
-            std::thread::sleep(self.load.pause);
+            std::thread::sleep(self.load.pause.saturating_sub(began.elapsed()));
         }
         let mut all = self.report.lock().unwrap();
         all.sent += own.sent;
         all.ok += own.ok;
-        own.failed.truncate(5);
         all.failed.extend(own.failed);
         for (body, count) in own.bodies {
             *all.bodies.entry(body).or_default() += count;

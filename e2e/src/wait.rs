@@ -23,6 +23,34 @@ pub fn eventually_within<T>(patience: Duration, what: &str, mut look: impl FnMut
     }
 }
 
+/// As [`eventually_within`], for what can say why it is not yet so: the last word is part of the failure.
+#[track_caller]
+#[allow(clippy::disallowed_methods)]
+pub fn comes_true<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + patience;
+    loop {
+        let seen = match look() {
+            Ok(found) => return found,
+            Err(seen) => seen,
+        };
+        assert!(Instant::now() < deadline, "not within {} s: {what}; last seen: {seen}", patience.as_secs());
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Looks all the time, for so long, that something stays as it is.
+#[track_caller]
+#[allow(clippy::disallowed_methods)] // It looks at moments.
+pub fn throughout(time: Duration, what: &str, mut look: impl FnMut() -> Result<(), String>) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        if let Err(seen) = look() {
+            panic!("{what}: no longer after {:.1} s: {seen}", began.elapsed().as_secs_f64());
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
 /// Lets some time pass: for faults at chosen moments, never to wait for something.
 #[allow(clippy::disallowed_methods)]
 pub fn after(time: Duration) {

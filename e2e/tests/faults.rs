@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use gantry_e2e::{Cluster, Hosts, Run, after, eventually, eventually_within, get};
-
-const PARTS: [&str; 3] = ["scheduler", "agent", "proxy"];
+use gantry_e2e::{Cluster, Dice, Hosts, PARTS, Run, after, eventually, eventually_within, get};
 
 fn web(replicas: u32, greeting: &str) -> String {
     format!(
@@ -42,23 +40,10 @@ fn stands(cluster: &Cluster, stack: &str, replicas: usize, greeting: &str) -> bo
     known.len() == replicas && containers.len() == replicas && wanted.len() == replicas && wanted == there
 }
 
-/// Numbers that look random and can be had again from their start.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        // Knuth's MMIX generator.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-}
-
 #[test]
 fn a_stack_converges_though_scheduler_and_agent_are_killed_twenty_times_during_deploys() {
     let cluster = Cluster::start();
-    let seed = std::process::id().into();
-    eprintln!("seed {seed}");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new();
     cluster.ok(["up", "-f", &cluster.file("shop", &web(4, "word 0"))]);
     // What the stack is: the newest deploy that was acknowledged, or one after it that was made all the same.
     let (mut current, mut acknowledged) = (0, 0);
@@ -126,7 +111,7 @@ fn a_stack_serves_while_every_process_is_killed_and_their_return_changes_nothing
 
     let address = cluster.replicas("shop")[0]["addresses"]["default"].as_str().unwrap().to_owned();
     let served = |at: &str| get(&format!("http://{at}/"), None).is_ok_and(|page| page.status == 200);
-    for part in ["scheduler", "agent"] {
+    for part in ["watchdog", "scheduler", "agent"] {
         // By the engine's own kill, so that it does not start them again.
         cluster.docker(["kill", &cluster.container(part)]);
     }

@@ -87,6 +87,7 @@ services:
     deploy: {replicas: 2}
     healthcheck: {test: ["CMD", "/probe", "exists", "/tmp/ok"], interval: 1s, retries: 1}
     tmpfs: /tmp
+    x-gantry: {heal: {off: true}} # it stays as it is, instead of being restarted
   client: {image: gantry-e2e/probe}
 "#,
     );

@@ -218,7 +218,7 @@ fn memory_that_ran_out_is_named() {
         (replica["state"] == "exited").then_some(replica)
     });
     assert_eq!(end["exit_code"], 137);
-    assert_eq!(end["message"], "its memory ran out, and the kernel killed it");
+    assert_eq!(end["message"], "out of memory");
     cluster.run(["up", "-f", &file]).fails_with(1);
 }
 

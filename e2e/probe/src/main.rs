@@ -2,17 +2,23 @@
 //!
 //! `probe serve [PORT]` answers `GET /` with its host name, `/env/NAME`, `/resolve/NAME`,
 //! `/fetch/HOST:PORT` (what is served there), `/file/PATH`, `/write/PATH`, `/exit/CODE` (ends itself),
-//! `/slow/MILLIS`, `/sse` (events without end), `/ws` (WebSocket echo), `/header/NAME`.
+//! `/slow/MILLIS`, `/sse` (events without end), `/ws` (WebSocket echo), `/header/NAME`, `/orphan` (leaves
+//! a process without a parent, which ends soon), and what `health.rs` and `work.rs` say. With
+//! `PROBE_NOTES=PATH` it writes there when it starts and when it is asked to end; with `PROBE_DEAF` it does
+//! not hear that.
 //! `probe echo PORT` echoes UDP packets at PORT and gRPC messages at the next one.
+//! `probe check HOST:PORT` or `probe check URL` ends with 0 if a page is served there.
 
 #![allow(clippy::disallowed_methods)] // It sleeps and exits on demand: that is what it is for.
 
 mod echo;
+mod health;
+mod work;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs as _};
-use std::process::exit;
+use std::process::{Command, exit};
 use std::thread;
 use std::time::Duration;
 
@@ -53,13 +59,21 @@ fn main() {
             exit(code.parse().unwrap_or(1));
         }
         ["hog", mebibytes] => {
+            println!("about to take {mebibytes} MiB");
             let size = mebibytes.parse::<usize>().unwrap_or(64) << 20;
             // Written to, so that it is really had.
             let memory: Vec<u8> = (0..size).map(|at| u8::try_from(at & 0xff).unwrap_or(0)).collect();
             println!("holding {} bytes", memory.len());
             forever();
         }
-        ["check", address] => exit(i32::from(fetch(address).is_none())),
+        ["check", place] => {
+            let page = fetch(place.strip_prefix("http://").unwrap_or(place));
+            println!("{}", page.as_deref().unwrap_or("no page"));
+            exit(i32::from(page.is_none()));
+        }
+        ["note", path, words @ ..] => note(path, &words.join(" ")),
+        // The child's parent ends here, so it gets another one: process 1.
+        ["orphan"] => drop(Command::new("/proc/self/exe").args(["exit", "0", "after", "100"]).spawn()),
         ["exists", path] => exit(i32::from(!fs::exists(path).unwrap_or(false))),
         ["cat"] => {
             let mut input = Vec::new();
@@ -89,14 +103,33 @@ fn end_when_asked() {
         thread::spawn(move || {
             if signals.forever().next().is_some() {
                 println!("asked to end");
+                note_if_wanted("asked to end");
                 exit(0);
             }
         });
     }
 }
 
+/// Adds a line to a file.
+fn note(path: &str, words: &str) {
+    let file = fs::File::options().create(true).append(true).open(path);
+    if let Err(error) = file.and_then(|mut file| writeln!(file, "{words}")) {
+        eprintln!("probe: cannot write to {path}: {error}");
+        exit(1);
+    }
+}
+
+fn note_if_wanted(words: &str) {
+    if let Ok(path) = std::env::var("PROBE_NOTES") {
+        note(&path, words);
+    }
+}
+
 fn serve(port: &str) {
-    end_when_asked();
+    note_if_wanted("started");
+    if std::env::var_os("PROBE_DEAF").is_none() {
+        end_when_asked();
+    }
     let listener = match TcpListener::bind(format!("0.0.0.0:{port}")) {
         Ok(listener) => listener,
         Err(error) => {
@@ -175,7 +208,14 @@ fn respond(path: &str) -> (&'static str, String) {
     let ok = |body: String| ("200 OK", body);
     let failed = |body: String| ("502 Bad Gateway", body);
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    if let Some(name) = path.strip_prefix("/env/") {
+    if let Some(answer) = health::answer(path).or_else(|| work::answer(path)) {
+        answer
+    } else if path == "/orphan" {
+        match Command::new("/proc/self/exe").arg("orphan").status() {
+            Ok(_) => ok(String::new()),
+            Err(error) => failed(error.to_string()),
+        }
+    } else if let Some(name) = path.strip_prefix("/env/") {
         ok(std::env::var(name).unwrap_or_default())
     } else if let Some(name) = path.strip_prefix("/resolve/") {
         match (name, 0).to_socket_addrs() {
@@ -204,12 +244,13 @@ fn respond(path: &str) -> (&'static str, String) {
     }
 }
 
-/// What is served at `host:port`.
-fn fetch(address: &str) -> Option<String> {
+/// What is served at `host:port`, or at `host:port/path`.
+fn fetch(place: &str) -> Option<String> {
+    let (address, path) = place.split_once('/').unwrap_or((place, ""));
     let address = address.to_socket_addrs().ok()?.next()?;
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+    stream.write_all(format!("GET /{path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

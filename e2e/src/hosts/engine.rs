@@ -29,6 +29,8 @@ impl Host {
             command.args(["--pidfile", &format!("{folder}/pid"), "--cgroup-parent", &self.group()]);
             // The other driver asks this machine's systemd, which knows nothing of the host's processes.
             command.args(["--exec-opt", "native.cgroupdriver=cgroupfs", "--log-level", "warn"]);
+            // A registry of a test's has no certificate.
+            command.args(["--insecure-registry", &format!("{}/24", self.address())]);
             process::start(&mut command, &self.log());
         }
         eventually(&format!("the engine of {} answers", self.name()), || {

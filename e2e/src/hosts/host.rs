@@ -107,6 +107,20 @@ impl Host {
         format!("/{}/{}", self.site.name(), self.name())
     }
 
+    /// A folder that every host has at the same path, each with files of its own, until it is switched off:
+    /// the path, and where this machine finds this host's.
+    pub fn own_folder(&self, name: &str) -> (PathBuf, PathBuf) {
+        let (path, own) = (self.site.folder().join(name), self.folder.join(name));
+        for folder in [&path, &own] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        // Every host has mounts of its own.
+        if Run::of(self.command("mountpoint").arg("-q").arg(&path)).code != Some(0) {
+            Run::of(self.command("mount").arg("--bind").args([&own, &path])).ok();
+        }
+        (path, own)
+    }
+
     /// Where its engine listens, as `DOCKER_HOST` has it.
     pub fn docker_host(&self) -> String {
         format!("unix://{}/docker.sock", self.folder.display())

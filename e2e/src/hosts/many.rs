@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Host, Hosts, Site};
 use crate::client::Client;
+use crate::cluster::PARTS;
 use crate::command::Run;
 use crate::wait::eventually_within;
 
@@ -121,7 +122,7 @@ impl HostCluster {
         nodes.filter_map(line).collect()
     }
 
-    /// The container of a part: `scheduler`, `agent` or `proxy`.
+    /// The container of a part: one of [`PARTS`].
     pub fn container(part: &str) -> String {
         format!("gantry-{part}")
     }
@@ -176,7 +177,7 @@ impl HostCluster {
     /// Prints what one wants to know first when something went wrong.
     pub fn tell(&self) {
         for host in self.hosts.all().filter(|host| host.is_on()) {
-            for part in ["scheduler", "agent", "proxy"] {
+            for part in PARTS {
                 let log = host.docker_may_fail(["logs", "--tail", "30", &Self::container(part)]);
                 if log.code == Some(0) {
                     eprintln!("--- {part} of {}\n{}{}", host.name(), log.stdout, log.stderr);

@@ -45,6 +45,12 @@ pub fn within(tree: &str) -> BTreeSet<Process> {
     }
 }
 
+/// How many below a process have ended, and nobody has asked how.
+pub fn zombies_below(id: u32) -> usize {
+    let tree = tree_of(id).unwrap_or_default();
+    within(&tree).iter().filter(|process| process.state == 'Z').count()
+}
+
 /// The child of a process, once it has one.
 pub fn child(parent: u32) -> Option<u32> {
     all().into_iter().find(|process| process.parent == parent).map(|process| process.id)

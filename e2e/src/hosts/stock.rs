@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::host::Host;
 use crate::command::{docker, docker_may_fail};
 
-const PARTS: [&str; 3] = ["gantry/scheduler", "gantry/agent", "gantry/proxy"];
+const PARTS: [&str; 4] = ["gantry/scheduler", "gantry/watchdog", "gantry/agent", "gantry/proxy"];
 const PROBE: &str = "gantry-e2e/probe";
 
 /// Saves what of them this machine's engine has.

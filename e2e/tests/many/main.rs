@@ -8,14 +8,18 @@
 
 mod drain;
 mod engine;
+mod exclusive;
 mod failover;
+mod illness;
 mod images;
 mod isolation;
 mod join;
 mod partition;
+mod registry;
 mod restore;
 mod spread;
 mod upgrade;
+mod volumes;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,19 +31,30 @@ use gantry_e2e::HostCluster;
 /// What is tried, with a sentence that says what is to be seen.
 type Scenario = (&'static str, fn(&HostCluster));
 
-const SCENARIOS: [Scenario; 13] = [
+const SCENARIOS: [Scenario; 21] = [
     ("nodes_join_by_token", join::nodes_join_by_token),
     ("a_node_that_must_not_join_is_told_why", join::a_node_that_must_not_join_is_told_why),
     ("services_on_three_hosts_find_each_other_by_name", spread::services_find_each_other),
     ("a_deployment_goes_on_when_the_scheduler_is_killed", spread::a_deployment_survives_the_scheduler),
     ("an_image_built_on_one_host_reaches_the_others", images::an_image_reaches_the_others),
+    ("nodes_pull_as_the_person_who_deploys", registry::nodes_pull_as_the_person_who_deploys),
     ("who_is_not_on_a_network_neither_resolves_nor_reaches_nor_forges", isolation::networks_are_apart),
     ("a_node_is_drained_under_load_and_no_request_fails", drain::no_request_fails),
     ("what_a_host_ran_runs_elsewhere_when_it_is_cut_off", failover::a_host_is_cut_off),
     ("the_same_when_the_scheduler_is_killed_meanwhile", failover::a_host_and_the_scheduler),
+    ("the_same_when_the_watchdog_is_killed_meanwhile", failover::a_host_and_the_watchdog),
+    ("what_a_frozen_host_ran_runs_elsewhere_though_its_links_are_up", failover::a_host_freezes),
+    (
+        "a_host_freezes_and_the_watchdog_is_killed_meanwhile",
+        failover::a_host_freezes_and_the_watchdog_is_killed,
+    ),
+    ("a_replica_that_fails_its_check_on_one_node_only_moves", illness::a_replica_moves),
+    ("the_same_when_the_watchdog_is_killed_again_and_again", illness::a_replica_moves_all_the_same),
+    ("an_exclusive_service_never_runs_twice_though_its_host_is_cut_off", exclusive::never_twice),
     ("two_nodes_that_do_not_hear_each_other_lose_nothing", partition::two_nodes_are_parted),
     ("an_engine_restarts_and_nothing_is_twice", engine::an_engine_restarts),
     ("a_host_is_switched_off_and_on", engine::a_host_restarts),
+    ("a_volume_moves_with_what_is_in_it", volumes::a_volume_moves),
     ("an_agent_is_replaced_and_its_containers_stay", upgrade::an_agent_is_replaced),
 ];
 

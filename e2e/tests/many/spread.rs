@@ -64,7 +64,7 @@ pub fn services_find_each_other(cluster: &HostCluster) {
         assert!(page(host, "/resolve/stranger").is_none());
     }
     let back = cluster.ok(["exec", "-T", "shop/db", "/probe", "check", "web:8080"]);
-    assert_eq!(back, "");
+    assert_eq!(back.trim().len(), 12, "what web answers");
     let logs = cluster.ok(["logs", "-p", "shop"]);
     assert_eq!(logs.matches("serving on 8080").count(), 3, "{logs}");
 }

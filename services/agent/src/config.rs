@@ -37,9 +37,16 @@ pub struct Config {
     /// The socket of the Docker Engine.
     #[arg(long, env = "GANTRY_DOCKER", default_value = "/var/run/docker.sock")]
     pub docker: String,
+    /// Where the host's control groups are mounted: what replicas use is read there.
+    #[arg(long, env = "GANTRY_CGROUPS", default_value = "/sys/fs/cgroup")]
+    pub cgroups: PathBuf,
     /// The nftables program.
     #[arg(long, env = "GANTRY_NFT", default_value = "/usr/sbin/nft")]
     pub nft: String,
+    /// Restarts containers outside any stack that have this label with the value "true" when their health
+    /// check calls them unhealthy; "all" is every container, and empty is none.
+    #[arg(long, env = "AUTOHEAL_CONTAINER_LABEL", default_value = "autoheal")]
+    pub autoheal_label: String,
     /// Takes away what the agent of this cluster left in the host's firewall and among its interfaces, and ends.
     #[arg(long, value_name = "CLUSTER_ID")]
     pub clean_up: Option<String>,

@@ -5,8 +5,10 @@
 
 mod containers;
 mod error;
+mod hooks;
 mod images;
 mod inspect;
+mod patients;
 mod resources;
 mod streams;
 mod translate;
@@ -16,6 +18,7 @@ pub use containers::Created;
 pub use error::{Error, Kind};
 pub use images::{BuildStep, FoundImage};
 pub use inspect::{CLUSTER_LABEL, Observed, REPLICA_LABEL};
+pub use patients::{Patient, Ward};
 pub use resources::NetworkWanted;
 pub use streams::{Archive, EngineEvent, ExecIo, Flow, LogsWanted, Piece};
 pub use translate::Attachment;

@@ -7,10 +7,15 @@
 
 mod assignment;
 mod board;
+mod clock;
 mod disk;
 mod docker;
 mod fleet;
+mod history;
+mod hooks;
+mod lease;
 mod lifecycle;
+mod lives;
 mod resolv;
 mod runtime;
 mod segments;
@@ -27,6 +32,7 @@ pub use board::Board;
 pub use disk::Disk;
 pub use docker::DockerRuntime;
 pub use fleet::{Assigned, Fleet};
+pub use lease::LEASE;
 pub use resolv::Folders;
 pub use runtime::Runtime;
 pub use watch::watch;

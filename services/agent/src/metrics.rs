@@ -6,19 +6,23 @@ use std::fmt;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::managed::Board;
 
-/// A registry that shows the board, and whether the engine and the scheduler can be used.
+/// A registry that shows the board, whether the engine and the scheduler can be used, and how many
+/// containers outside any stack were healed.
 pub fn registry(
+    healed: Counter,
     board: Board,
     engine: watch::Receiver<Option<String>>,
     session: watch::Receiver<Option<String>>,
 ) -> Registry {
     let mut registry = Registry::with_prefix("gantry_agent");
+    registry.register("autoheal_restarts", "Restarts of unhealthy containers outside any stack", healed);
     registry.register_collector(Box::new(Counts { board, engine, session }));
     registry
 }

@@ -14,17 +14,22 @@ use gantry_boot::admin::Readiness;
 use gantry_boot::{Credentials, Members, Server, admin, dial, keep_renewed, random_id};
 use gantry_identity::{Bundle, Identity, Role};
 use gantry_model::NodeId;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::autoheal::{self, Chosen};
 use crate::config::Config;
+use crate::disks::{self, Disks};
 use crate::engine::Engine;
 use crate::firewall::Table;
 use crate::managed::{self, Disk, DockerRuntime, Fleet, Folders};
 use crate::metrics;
 use crate::overlay::{Overlay, probes};
 use crate::public::{Containers, HostInfo, Images, Resources};
+use crate::sampling::Sampling;
+use crate::scrape::Scraping;
 use crate::session::{Own, Sessions};
 use crate::transfer::{Copies, Dial, Moves, Transfers};
 
@@ -101,7 +106,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let address = server.address()?;
     tracing::info!(%address, node = identity.name, "agent ready");
     let channel = dial(&members, &own);
-    let renewing = tokio::spawn(keep_renewed(own, channel.clone(), stop.clone()));
+    let renewing = tokio::spawn(keep_renewed(own.clone(), channel.clone(), stop.clone()));
 
     let (connected, session) = watch::channel(Some("no session with the scheduler yet".to_owned()));
     let managing = manage(
@@ -111,6 +116,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         runtime,
         moves,
         disk,
+        own,
         channel,
         members,
         address.port(),
@@ -118,13 +124,23 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         session,
         stop.clone(),
     );
-    let ended = tokio::select! {
-        ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
-        ended = managing => ended,
+    // Neither ends without the other: the scheduler is still to hear that this agent ends.
+    let serving = async {
+        let served = server.run(stop.clone(), GRACE).await;
+        stop.cancel();
+        served
     };
-    stop.cancel();
+    let managing = async {
+        let ended = tokio::select! {
+            ended = managing => ended,
+            () = async { stop.cancelled().await; sleep(GRACE).await } => Ok(()),
+        };
+        stop.cancel();
+        ended
+    };
+    let (served, managed) = tokio::join!(serving, managing);
     let _ = renewing.await;
-    ended
+    managed.and(served.map_err(Error::Server))
 }
 
 #[allow(clippy::too_many_arguments)] // One call, from the function above, which this would only make longer.
@@ -135,6 +151,7 @@ async fn manage(
     runtime: DockerRuntime,
     moves: Moves,
     disk: Disk,
+    credentials: Credentials,
     channel: tonic::transport::Channel,
     members: Members,
     agent_port: u16,
@@ -149,6 +166,7 @@ async fn manage(
     let (network_problem, network_problems) = watch::channel(None);
     let (overlay_problem, overlay_problems) = watch::channel(None);
     let (broken, broken_paths) = watch::channel(BTreeSet::new());
+    let (full, disks) = watch::channel(Disks::default());
     let firewall = Table::new(&config.nft, &identity.cluster);
     let overlay = Overlay::new(&identity.cluster);
     let name = match (&config.name, engine.host().await) {
@@ -156,6 +174,7 @@ async fn manage(
         (None, Ok((host, _))) if !host.hostname.is_empty() => host.hostname,
         (None, _) => identity.name.clone(),
     };
+    let (sampling, scraping) = (Sampling::default(), Scraping::default());
     let sessions = Sessions {
         own: Own {
             node: NodeId::new(&identity.name)?,
@@ -166,41 +185,59 @@ async fn manage(
         },
         channel,
         members,
-        engine,
+        engine: engine.clone(),
         fleet: fleet.clone(),
         problem: problems.clone(),
         network: network_problems,
         overlay: overlay_problems,
         broken_paths,
+        disks,
+        credentials,
+        usage: sampling.subscribe(),
+        scraping: scraping.clone(),
         connected,
     };
     let readiness = Readiness::waiting_for("the Docker Engine");
-    let registry = metrics::registry(fleet.board().clone(), problems.clone(), session);
+    let (healed, chosen) = (Counter::default(), Chosen::new(&config.autoheal_label));
+    let registry = metrics::registry(healed.clone(), fleet.board().clone(), problems.clone(), session);
     let serving_admin = admin::serve(config.admin, registry, readiness.clone(), stop.clone());
-    let stopped = stop.clone();
-    tokio::select! {
-        () = managed::watch(fleet.clone(), runtime.clone(), problem, stop.clone()) => Ok(()),
-        () = moves.run(runtime.clone(), stop.clone()) => Ok(()),
-        () = fleet.keep_clean(stop.clone()) => Ok(()),
-        () = sessions.run(stop.clone()) => Ok(()),
-        () = firewall.keep(fleet.networks(), problems.clone(), network_problem, stop.clone()) => Ok(()),
-        () = overlay.keep(
-            fleet.networks(),
-            fleet.networks_made(),
-            problems.clone(),
-            overlay_problem,
-            stop.clone(),
-        ) => Ok(()),
-        () = probes::keep(fleet.networks(), broken, stop.clone()) => Ok(()),
-        () = tell_readiness(readiness, problems) => Ok(()),
-        ended = serving_admin => match ended {
-            Ok(()) => {
-                stopped.cancelled().await;
-                Ok(())
-            }
-            Err(error) => Err(Error::Admin(error)),
-        },
-    }
+    let keeping = async {
+        tokio::select! {
+            () = managed::watch(fleet.clone(), runtime.clone(), problem, stop.clone()) => Ok(()),
+            () = moves.run(runtime.clone(), stop.clone()) => Ok(()),
+            () = fleet.keep_clean(stop.clone()) => Ok(()),
+            () = fleet.keep_promises(stop.clone()) => Ok(()),
+            () = firewall.keep(fleet.networks(), problems.clone(), network_problem, stop.clone()) => Ok(()),
+            () = overlay.keep(
+                fleet.networks(),
+                fleet.networks_made(),
+                problems.clone(),
+                overlay_problem,
+                stop.clone(),
+            ) => Ok(()),
+            () = probes::keep(fleet.networks(), broken, stop.clone()) => Ok(()),
+            () = sampling.run(fleet.board().clone(), engine.clone(), config.cgroups.clone(), stop.clone()) => Ok(()),
+            () = scraping.run(fleet.clone(), stop.clone()) => Ok(()),
+            () = disks::keep(config.data.clone(), full) => Ok(()),
+            () = autoheal::run(engine, chosen, healed, stop.clone()) => Ok(()),
+            () = tell_readiness(readiness, problems) => Ok(()),
+            ended = serving_admin => match ended {
+                Ok(()) => {
+                    stop.cancelled().await;
+                    Ok(())
+                }
+                Err(error) => Err(Error::Admin(error)),
+            },
+        }
+    };
+    let keeping = async {
+        let ended = Box::pin(keeping).await;
+        stop.cancel();
+        ended
+    };
+    // What is kept ends at once; the session ends with a last word.
+    let (ended, ()) = tokio::join!(keeping, sessions.run(stop.clone()));
+    ended
 }
 
 async fn tell_readiness(readiness: Readiness, mut problem: watch::Receiver<Option<String>>) {

@@ -1,39 +1,41 @@
 //! The agent's connection to the scheduler: says hello, reports, and takes what is wanted. It is made
 //! again whenever it is lost; replicas run on meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod reports;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+pub use usage::usage_report;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gantry_api::node::v1::session_request::Message as ToScheduler;
 use gantry_api::node::v1::session_response::Message as FromScheduler;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
-    self as node, Assignments, Heartbeat, Hello, ImageCopy, ImageReport, Lost, SessionRequest,
-    SessionResponse, StatusReport, VolumeCopied, VolumeRemoved,
+    self as node, Assignments, Heartbeat, Hello, Lost, Restarting, SessionRequest, SessionResponse,
 };
-use gantry_boot::{Backoff, Members, chain, now};
-use gantry_model::{BrokenPath, Lineage, NodeId, ReplicaId, ReplicaStatus, wire};
+use gantry_boot::{Backoff, Credentials, Members, chain, now};
+use gantry_model::{BrokenPath, Lineage, NodeId, wire};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::transport::Channel;
+use tonic::{Status, Streaming};
 
+use crate::disks::Disks;
 use crate::engine::Engine;
-use crate::managed::{Assigned, Fleet, Runtime};
+use crate::managed::{Assigned, Fleet, LEASE, Runtime};
 use crate::relay;
-use crate::transfer::Copy;
+use crate::sampling::Samples;
+use crate::scrape::Scraping;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Changes that come together are reported together.
-const GATHER: Duration = Duration::from_millis(5);
-const VOLUME_AGAIN: Duration = Duration::from_secs(3);
-/// People remove images, too.
-const IMAGES_AGAIN: Duration = Duration::from_secs(10);
-/// How far copies have come is told at most this often.
-const PROGRESS: Duration = Duration::from_millis(300);
+/// The scheduler has this long to take in that the agent ends.
+const GOODBYE: Duration = Duration::from_secs(1);
 const QUEUE: usize = 64;
 /// A node's whole assignment comes as one message.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -73,20 +75,29 @@ pub struct Sessions<R> {
     pub overlay: watch::Receiver<Option<String>>,
     /// The nodes that are not reached.
     pub broken_paths: watch::Receiver<BTreeSet<BrokenPath>>,
+    /// How full the disks are.
+    pub disks: watch::Receiver<Disks>,
+    /// The agent's own certificate, as it is renewed.
+    pub credentials: Credentials,
+    /// What replicas use.
+    pub usage: watch::Receiver<Samples>,
+    /// The numbers that replicas tell themselves.
+    pub scraping: Scraping,
     /// Whether a session is open, for readiness: `None`, or why not.
     pub connected: watch::Sender<Option<String>>,
 }
 
 impl<R: Runtime> Sessions<R> {
-    /// Holds a session until `stop`.
+    /// Holds a session until `stop`, and says then that the agent is restarted: that it is not, in the end, nobody
+    /// here can know.
     pub async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
         let mut last = String::new();
         loop {
-            let ended = tokio::select! {
-                () = stop.cancelled() => return,
-                ended = self.session(&mut backoff) => ended,
-            };
+            let ended = self.session(&mut backoff, &stop).await;
+            if stop.is_cancelled() {
+                return;
+            }
             let why = match ended {
                 Ok(()) => "the scheduler hung up".to_owned(),
                 Err(status) => describe(&status),
@@ -104,10 +115,30 @@ impl<R: Runtime> Sessions<R> {
         }
     }
 
-    async fn session(&self, backoff: &mut Backoff) -> Result<(), Status> {
+    /// One session, until it ends or `stop`.
+    async fn session(&self, backoff: &mut Backoff, stop: &CancellationToken) -> Result<(), Status> {
+        let (outgoing, stream) = mpsc::channel(QUEUE);
+        let opening = self.open(&outgoing, stream);
+        let (knows_host, mut incoming) = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            opened = opening => opened?,
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = self.talk(&outgoing, &mut incoming, knows_host, backoff) => return ended,
+        }
+        say_goodbye(outgoing, incoming).await;
+        Ok(())
+    }
+
+    /// Says hello. Answers whether the host could be described, and what the scheduler says.
+    async fn open(
+        &self,
+        outgoing: &mpsc::Sender<SessionRequest>,
+        stream: mpsc::Receiver<SessionRequest>,
+    ) -> Result<(bool, Streaming<SessionResponse>), Status> {
         let host = self.engine.host().await.ok().map(|(host, _)| wire::write_host(&host));
         let knows_host = host.is_some();
-        let (outgoing, stream) = mpsc::channel(QUEUE);
         let hello = Hello {
             node_id: self.own.node.to_string(),
             name: self.own.name.clone(),
@@ -116,27 +147,39 @@ impl<R: Runtime> Sessions<R> {
             agent_port: self.own.agent_port.into(),
             instance: self.own.instance.clone(),
         };
-        send(&outgoing, ToScheduler::Hello(hello)).await?;
+        send(outgoing, ToScheduler::Hello(hello)).await?;
         let mut client =
             SessionServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
-        let mut incoming = client.session(ReceiverStream::new(stream)).await?.into_inner();
+        let incoming = client.session(ReceiverStream::new(stream)).await?.into_inner();
+        Ok((knows_host, incoming))
+    }
 
+    /// Talks and listens until one of both ends.
+    async fn talk(
+        &self,
+        outgoing: &mpsc::Sender<SessionRequest>,
+        incoming: &mut Streaming<SessionResponse>,
+        knows_host: bool,
+        backoff: &mut Backoff,
+    ) -> Result<(), Status> {
         let (refused, _) = watch::channel(String::new());
         let mut problem = self.problem.clone();
         let talking = async {
             tokio::try_join!(
-                self.beat(&outgoing, &refused),
-                self.report(&outgoing),
-                self.remove_volumes(&outgoing),
-                self.report_images(&outgoing),
-                self.report_moves(&outgoing)
+                self.beat(outgoing, &refused),
+                self.report(outgoing),
+                self.remove_volumes(outgoing),
+                self.report_images(outgoing),
+                self.report_moves(outgoing),
+                self.report_usage(outgoing)
             )
         };
         // Apart from what is said, so that an engine that hangs keeps no heartbeat back.
         let listening = async {
+            let mut told = false;
             loop {
                 let message = tokio::select! {
-                    message = incoming.message() => message?,
+                    message = timeout(LEASE, incoming.message()) => message.map_err(|_| unheard())??,
                     // The engine is back, so the host can be described.
                     Ok(()) = problem.changed() => {
                         if !knows_host && problem.borrow().is_none() {
@@ -153,7 +196,7 @@ impl<R: Runtime> Sessions<R> {
                     why.take().is_some()
                 });
                 backoff.reset();
-                self.take(message, &refused).await?;
+                self.take(message, &refused, &mut told).await?;
             }
         };
         tokio::select! {
@@ -162,7 +205,13 @@ impl<R: Runtime> Sessions<R> {
         }
     }
 
-    async fn take(&self, response: SessionResponse, refused: &watch::Sender<String>) -> Result<(), Status> {
+    /// Takes in what the scheduler says. `told`: it has said everything that it wants on this session.
+    async fn take(
+        &self,
+        response: SessionResponse,
+        refused: &watch::Sender<String>,
+        told: &mut bool,
+    ) -> Result<(), Status> {
         let lineage =
             response.lineage.ok_or_else(|| Status::invalid_argument("a message without lineage"))?;
         let lineage = wire::read_lineage(lineage)?;
@@ -180,6 +229,13 @@ impl<R: Runtime> Sessions<R> {
                 true
             }),
         };
+        if believed {
+            let full = matches!(&response.message, Some(FromScheduler::Assignments(all)) if all.full);
+            if !self.fleet.renew().await && *told && !full {
+                return Err(unheard());
+            }
+            *told |= full;
+        }
         match response.message {
             Some(FromScheduler::Assignments(assignments)) => self.assign(lineage, assignments).await,
             Some(FromScheduler::OpenRelay(ask)) => {
@@ -188,7 +244,7 @@ impl<R: Runtime> Sessions<R> {
                 Ok(())
             }
             Some(FromScheduler::Membership(membership)) => {
-                if believed && let Err(error) = self.members.learn(membership) {
+                if believed && let Err(error) = self.members.learn(membership).await {
                     tracing::warn!(%error, "cannot keep what was said of the other members");
                 }
                 Ok(())
@@ -216,14 +272,25 @@ impl<R: Runtime> Sessions<R> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut problem, mut refusal) = (self.problem.clone(), refused.subscribe());
         let (mut network, mut overlay) = (self.network.clone(), self.overlay.clone());
-        let mut broken = self.broken_paths.clone();
+        let (mut broken, mut disks) = (self.broken_paths.clone(), self.disks.clone());
         loop {
             let engine_error = problem.borrow_and_update().clone().unwrap_or_default();
             let refused = refusal.borrow_and_update().clone();
             let network_error = network.borrow_and_update().clone().unwrap_or_default();
             let overlay_error = overlay.borrow_and_update().clone().unwrap_or_default();
             let broken_paths = broken.borrow_and_update().iter().map(write_path).collect();
-            let heartbeat = Heartbeat { engine_error, refused, network_error, overlay_error, broken_paths };
+            let Disks { full: full_disks, used_percent } = disks.borrow_and_update().clone();
+            let certificate_expires_at = Some(wire::write_time(self.credentials.expires_at()));
+            let heartbeat = Heartbeat {
+                engine_error,
+                refused,
+                network_error,
+                overlay_error,
+                broken_paths,
+                full_disks,
+                certificate_expires_at,
+                disk_used_percent: used_percent,
+            };
             send(outgoing, ToScheduler::Heartbeat(heartbeat)).await?;
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -231,97 +298,9 @@ impl<R: Runtime> Sessions<R> {
                 _ = network.changed() => {}
                 _ = overlay.changed() => {}
                 _ = broken.changed() => {}
+                _ = disks.changed() => {}
                 _ = refusal.changed() => {}
             }
-        }
-    }
-
-    /// Everything first, then what changes.
-    async fn report(&self, outgoing: &mpsc::Sender<SessionRequest>) -> Result<(), Status> {
-        self.fleet.settled().await;
-        let mut statuses = self.fleet.board().subscribe();
-        let mut told = statuses.borrow_and_update().clone();
-        let all = told.iter().map(|(id, status)| wire::write_replica_status(id, status)).collect();
-        send(outgoing, ToScheduler::Status(StatusReport { full: true, replicas: all })).await?;
-        while statuses.changed().await.is_ok() {
-            sleep(GATHER).await;
-            let current = statuses.borrow_and_update().clone();
-            let changed = changed(&told, &current);
-            told = current;
-            if !changed.is_empty() {
-                send(outgoing, ToScheduler::Status(StatusReport { full: false, replicas: changed })).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Which images there are and which are on their way, whenever that changes.
-    async fn report_images(&self, outgoing: &mpsc::Sender<SessionRequest>) -> Result<(), Status> {
-        let (mut changes, mut running) = (self.fleet.copies().changes(), self.fleet.copies().running());
-        let (mut told, mut digests, mut look) = (None, Vec::new(), true);
-        loop {
-            changes.borrow_and_update();
-            if look && let Ok(kept) = self.fleet.kept_images().await {
-                digests = kept.into_iter().collect();
-            }
-            let copies = running.borrow_and_update().iter().map(image_copy).collect();
-            let report = ImageReport { digests: digests.clone(), copies };
-            if told.as_ref() != Some(&report) {
-                told = Some(report.clone());
-                send(outgoing, ToScheduler::Images(report)).await?;
-            }
-            look = tokio::select! {
-                Ok(()) = changes.changed() => true,
-                () = sleep(IMAGES_AGAIN) => true,
-                Ok(()) = running.changed() => {
-                    // A copy tells of every piece, which nobody wants to know.
-                    sleep(PROGRESS).await;
-                    changes.has_changed().unwrap_or_default()
-                }
-            };
-        }
-    }
-
-    /// How far volumes have come that move here, whenever that changes.
-    async fn report_moves(&self, outgoing: &mpsc::Sender<SessionRequest>) -> Result<(), Status> {
-        let mut progress = self.fleet.moves().progress();
-        let mut told = BTreeMap::new();
-        loop {
-            let current = progress.borrow_and_update().clone();
-            for (id, copy) in current.iter().filter(|(id, copy)| told.get(*id) != Some(*copy)) {
-                let copied = VolumeCopied {
-                    name: copy.name.clone(),
-                    move_id: id.clone(),
-                    done: copy.done,
-                    verified: copy.verified,
-                    error: copy.error.clone(),
-                    failures: copy.failures,
-                };
-                send(outgoing, ToScheduler::VolumeCopied(copied)).await?;
-            }
-            told = current;
-            if progress.changed().await.is_err() {
-                return Ok(());
-            }
-            sleep(PROGRESS).await;
-        }
-    }
-
-    async fn remove_volumes(&self, outgoing: &mpsc::Sender<SessionRequest>) -> Result<(), Status> {
-        let mut told: BTreeMap<String, String> = BTreeMap::new();
-        loop {
-            let wanted = self.fleet.volume_removals().await;
-            told.retain(|name, _| wanted.contains(name));
-            for name in wanted {
-                let error = match self.fleet.remove_volume(&name).await {
-                    Ok(()) => String::new(),
-                    Err(error) => error.message,
-                };
-                if told.insert(name.clone(), error.clone()).as_ref() != Some(&error) {
-                    send(outgoing, ToScheduler::VolumeRemoved(VolumeRemoved { name, error })).await?;
-                }
-            }
-            self.fleet.volume_removals_changed(VOLUME_AGAIN).await;
         }
     }
 }
@@ -334,23 +313,27 @@ fn write_path(path: &BrokenPath) -> node::BrokenPath {
     }
 }
 
-fn image_copy((digest, copy): (&String, &Copy)) -> ImageCopy {
-    ImageCopy { digest: digest.clone(), from_node_id: copy.from.clone(), done: copy.done, total: copy.total }
-}
-
-fn changed(
-    before: &Arc<BTreeMap<ReplicaId, ReplicaStatus>>,
-    now: &Arc<BTreeMap<ReplicaId, ReplicaStatus>>,
-) -> Vec<gantry_api::node::v1::ReplicaStatus> {
-    now.iter()
-        .filter(|(id, status)| before.get(*id) != Some(*status))
-        .map(|(id, status)| wire::write_replica_status(id, status))
-        .collect()
+/// Says that the agent ends, and waits until the scheduler has taken that in. Without it the node would be held for
+/// lost soon.
+async fn say_goodbye(outgoing: mpsc::Sender<SessionRequest>, mut incoming: Streaming<SessionResponse>) {
+    let goodbye = async {
+        send(&outgoing, ToScheduler::Restarting(Restarting {})).await?;
+        while incoming.message().await?.is_some() {}
+        Ok::<_, Status>(())
+    };
+    if !matches!(timeout(GOODBYE, goodbye).await, Ok(Ok(()))) {
+        tracing::info!("the scheduler could not be told that this agent ends");
+    }
 }
 
 async fn send(outgoing: &mpsc::Sender<SessionRequest>, message: ToScheduler) -> Result<(), Status> {
     let request = SessionRequest { message: Some(message) };
     outgoing.send(request).await.map_err(|_| Status::unavailable("the scheduler hung up"))
+}
+
+/// What comes after such a time may not be true any more: a new session begins with everything.
+fn unheard() -> Status {
+    Status::deadline_exceeded(format!("the scheduler was not heard for {} s", LEASE.as_secs()))
 }
 
 fn describe(status: &Status) -> String {

@@ -77,7 +77,7 @@ async fn become_node(
         .extend(answer.scheduler_addresses.iter().filter(|place| **place != invitation.address).cloned());
     let membership = Membership { scheduler_addresses: schedulers, denied: Vec::new() };
     let members = Members::open(config.data.clone(), Vec::new());
-    members.learn(membership).map_err(kept("where the scheduler is"))?;
+    members.learn(membership).await.map_err(kept("where the scheduler is"))?;
     let told = json!({
         "node_id": answer.node_id,
         "node_name": joined.name,

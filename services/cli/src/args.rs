@@ -2,6 +2,8 @@
 //!
 //! The arguments of single commands are in the folder, by what the commands are about.
 
+mod alerts;
+mod autoscale;
 mod cluster;
 mod container;
 mod observe;
@@ -10,11 +12,13 @@ mod stack;
 mod traffic;
 mod volume;
 
+pub use alerts::Alerts;
+pub use autoscale::{Autoscale, Mode, Set, Simulate, Targets};
 pub use cluster::{
     Availability, Backup, Context, DockerHost, Init, Join, Leave, Node, Rebalance, Restore, Token,
 };
 pub use container::{Container, Create, Ids, NodeArg};
-pub use observe::{Events, Logs, Ps, Stats, Why};
+pub use observe::{Advise, Events, Logs, Ps, Stats, Why};
 pub use replica::{Copy, Exec, Processes};
 pub use stack::{Down, Scale, Services, Up};
 pub use traffic::{Routes, Top};
@@ -73,8 +77,10 @@ pub enum Command {
     Exec(Exec),
     /// Show what replicas use.
     Stats(Stats),
-    /// Show the traffic of services.
+    /// Show the traffic of services, and what they use.
     Top(Top),
+    /// Say what services should reserve and be allowed, by what they used.
+    Advise(Advise),
     /// Copy files into a replica, or out of it.
     Cp(Copy),
     /// List the processes of a replica.
@@ -83,6 +89,9 @@ pub enum Command {
     Routes(Routes),
     /// Set how many replicas services have.
     Scale(Scale),
+    /// Show and change how services are scaled by their load, or try it.
+    #[command(subcommand)]
+    Autoscale(Autoscale),
     /// Restart services in place, one batch after the other.
     Restart(Services),
     /// Stop services; they keep their place in the stack.
@@ -95,6 +104,9 @@ pub enum Command {
     Events(Events),
     /// Say why a service is as it is.
     Why(Why),
+    /// Show what is wrong, and say whom to tell.
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// Look at nodes, and say what they may do.
     #[command(subcommand)]
     Node(Node),
@@ -217,6 +229,16 @@ mod tests {
             "tokens are for nodes"
         );
         assert!(Args::try_parse_from(["gantry", "node", "update", "n1", "--availability", "off"]).is_err());
+    }
+
+    #[test]
+    fn all_alerts_are_silenced_only_on_purpose() {
+        let parse = |line: &str| Args::try_parse_from(line.split(' '));
+        assert!(parse("gantry alerts silence").is_err());
+        assert!(parse("gantry alerts silence shop/web --all").is_err());
+        for line in ["--all", "shop/* --for 2h -m moving", "--rule node-lost"] {
+            assert!(parse(&format!("gantry alerts silence {line}")).is_ok(), "{line}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The way to a cluster: to its scheduler, and to the agents of its nodes.
 
 use gantry_api::cluster::v1 as wire;
+use gantry_api::cluster::v1::alert_service_client::AlertServiceClient;
+use gantry_api::cluster::v1::autoscale_service_client::AutoscaleServiceClient;
 use gantry_api::cluster::v1::cluster_service_client::ClusterServiceClient;
 use gantry_api::cluster::v1::event_service_client::EventServiceClient;
 use gantry_api::cluster::v1::membership_service_client::MembershipServiceClient;
@@ -12,6 +14,7 @@ use gantry_api::cluster::v1::route_service_client::RouteServiceClient;
 use gantry_api::cluster::v1::service_service_client::ServiceServiceClient;
 use gantry_api::cluster::v1::stack_service_client::StackServiceClient;
 use gantry_api::cluster::v1::traffic_service_client::TrafficServiceClient;
+use gantry_api::cluster::v1::usage_service_client::UsageServiceClient;
 use gantry_boot::connect;
 use gantry_identity::Role;
 use tonic::transport::Channel;
@@ -76,6 +79,11 @@ impl Cluster {
         TrafficServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
+    /// What services use.
+    pub fn usage(&self) -> UsageServiceClient<Channel> {
+        UsageServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
     /// Nodes.
     pub fn nodes(&self) -> NodeServiceClient<Channel> {
         NodeServiceClient::new(self.channel.clone())
@@ -99,6 +107,16 @@ impl Cluster {
     /// Events.
     pub fn events(&self) -> EventServiceClient<Channel> {
         EventServiceClient::new(self.channel.clone())
+    }
+
+    /// Alerts.
+    pub fn alerts(&self) -> AlertServiceClient<Channel> {
+        AlertServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// Scaling by load.
+    pub fn autoscale(&self) -> AutoscaleServiceClient<Channel> {
+        AutoscaleServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     /// A connection to the agent of a node; of the only one, if none is named.

@@ -1,5 +1,8 @@
 //! One file a command.
 
+mod advise;
+mod alerts;
+mod autoscale;
 mod backup;
 mod config;
 mod container;
@@ -50,6 +53,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             node::repoint(&address, &docker, &cluster).await
         }
         Command::Context(command) => context::run(command),
+        Command::Autoscale(command) => autoscale::run(connect, command).await,
         Command::Config(file) => config::run(&file),
         Command::Version(format) => version::run(context.as_deref(), host.as_deref(), &format).await,
         Command::Completion { shell } => {
@@ -68,6 +72,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Processes(args) => files::processes(&connect().await?, args).await,
         Command::Stats(stats) => stats::run(&connect().await?, stats).await,
         Command::Top(top) => top::run(&connect().await?, top).await,
+        Command::Advise(advise) => advise::run(&connect().await?, advise).await,
         Command::Routes(routes) => routes::run(&connect().await?, routes).await,
         Command::Scale(scale) => services::scale(&connect().await?, scale).await,
         Command::Restart(args) => services::restart(&connect().await?, args).await,
@@ -76,6 +81,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Rm(args) => services::remove(&connect().await?, args).await,
         Command::Events(events) => events::run(&connect().await?, events).await,
         Command::Why(why) => why::run(&connect().await?, why).await,
+        Command::Alerts(command) => return alerts::run(connect, command).await,
         Command::Node(command) => node::run(&connect().await?, command).await,
         Command::Rebalance(args) => rebalance::run(&connect().await?, args).await,
         Command::Volume(command) => volume::run(&connect().await?, command).await,

@@ -85,6 +85,9 @@ fn cell(text: String, colours: bool) -> Cell {
     let first = text.split(' ').next().unwrap_or_default();
     let colour = match first {
         _ if !colours => None,
+        "crash" | "being" => Some(Color::Red),
+        // A state that has to be explained is not well.
+        "running" if text.contains(" (") => Some(Color::Red),
         "running" | "healthy" | "completed" | "ready" => Some(Color::Green),
         "failed" | "unhealthy" | "exited" | "restarting" | "unknown" | "down" => Some(Color::Red),
         "pending" | "preparing" | "starting" | "checking" | "draining" | "stopping" | "paused" => {

@@ -9,9 +9,11 @@ mod choose;
 mod endpoint;
 mod registry;
 mod state;
+mod waiting;
 
 pub use backend::{Backend, Group};
 pub use choose::{Key, hash_of};
 pub use endpoint::{Endpoint, InFlight};
 pub use registry::Registry;
 pub use state::{BackendState, CLASSES, Counters, LATENCY_BOUNDS, Life, State, millis};
+pub use waiting::Waiting;

@@ -134,7 +134,12 @@ async fn either<S: AsyncRead + Unpin>(core: &Rc<Core>, entry: &Entry, served: &S
     let Some(rule) = served.site.router.fallback() else { return Spoke::Nobody };
     let backend = served.backend(rule).clone();
     let idle = backend.policy.idle_timeout;
-    let Ok(mut opening) = l4::open(core, &backend, entry).await else { return Spoke::Nobody };
+    let mut said = BytesMut::new();
+    let opened = l4::open(core, &backend, entry, io, &mut said).await;
+    let Ok(mut opening) = opened else { return Spoke::Nobody };
+    if !said.is_empty() {
+        return Spoke::Client(said);
+    }
     let mut greeting = BytesMut::new();
     tokio::select! {
         biased;
@@ -157,13 +162,13 @@ where
     }
 }
 
-async fn tcp<S>(core: &Rc<Core>, entry: &Entry, served: &Served, io: S, first: BytesMut)
+async fn tcp<S>(core: &Rc<Core>, entry: &Entry, served: &Served, mut io: S, mut first: BytesMut)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Some(rule) = served.site.router.fallback() else { return };
     let backend = served.backend(rule).clone();
-    match l4::open(core, &backend, entry).await {
+    match l4::open(core, &backend, entry, &mut io, &mut first).await {
         Ok(opening) => l4::serve(core, io, first, opening).await,
         Err(error) => tracing::debug!(backend = rule.target.backend, %error, "cannot pass a connection on"),
     }

@@ -1,12 +1,15 @@
 //! The stream of tables from the scheduler, and of acknowledgements to it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_api::node::v1::routing_service_client::RoutingServiceClient;
 use gantry_api::node::v1::stream_tables_request::Message as ToScheduler;
-use gantry_api::node::v1::{ProxyHello, StillServing, StreamTablesRequest, Table as WireTable, TableAck};
+use gantry_api::node::v1::{
+    ProxyHello, StillServing, StreamTablesRequest, Table as WireTable, TableAck, Wanted,
+};
 use gantry_boot::{Backoff, Members, chain};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -15,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::transport::Channel;
 
+use crate::balance::Registry;
 use crate::dns::Names;
 use crate::engine::Engine;
 use crate::http;
@@ -23,8 +27,8 @@ use crate::{saved, spec};
 
 const QUEUE: usize = 16;
 const MAX_TABLE: usize = 64 << 20;
-/// A table is saved at most this often: it is only needed after a restart, and the newest counts.
-const SAVE_EVERY: Duration = Duration::from_millis(100);
+/// Services in one message at most; others are named when these are awake.
+const MAX_WANTED: usize = 1_000;
 const AGAIN: Duration = Duration::from_millis(20);
 /// How often it is tried again to use what could not be used.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -85,18 +89,8 @@ impl Control {
     /// Follows the scheduler's tables until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
-        let (save, mut to_save) = watch::channel(None::<WireTable>);
-        let saving = async {
-            while to_save.changed().await.is_ok() {
-                let table = to_save.borrow_and_update().clone();
-                if let Some(table) = table
-                    && let Err(error) = saved::save(&self.folder, &table)
-                {
-                    tracing::warn!(%error, "cannot save the table; after a restart an older one is used");
-                }
-                sleep(SAVE_EVERY).await;
-            }
-        };
+        let (save, to_save) = watch::channel(None::<WireTable>);
+        let saving = saved::keep_saved(&self.folder, to_save);
         let following = async {
             let mut last = String::new();
             loop {
@@ -134,6 +128,7 @@ impl Control {
         let registry = self.engine.lock().await.registry.clone();
         let mut told: Vec<String> = Vec::new();
         let mut last: Option<WireTable> = None;
+        let mut asleep = BTreeSet::new();
         let mut retrying = interval(RETRY_EVERY);
         retrying.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -151,7 +146,13 @@ impl Control {
                     }
                     continue;
                 }
+                () = registry.waiting_began() => {
+                    say_wanted(&outgoing, &registry, &asleep).await?;
+                    continue;
+                }
                 _ = looking.tick() => {
+                    // A message may be lost with its stream, and a wait may have begun before the table.
+                    say_wanted(&outgoing, &registry, &asleep).await?;
                     let serving = registry.still_serving();
                     if serving != told {
                         told.clone_from(&serving);
@@ -171,7 +172,7 @@ impl Control {
                 why.take().is_some()
             });
             if let Some(membership) = response.membership
-                && let Err(error) = self.members.learn(membership)
+                && let Err(error) = self.members.learn(membership).await
             {
                 tracing::warn!(%error, "cannot keep what was said of the other members");
             }
@@ -184,6 +185,7 @@ impl Control {
             }
             let problems = self.apply(&table).await;
             let version = table.version;
+            asleep = sleeping(&table);
             last = Some(table.clone());
             save.send_replace(Some(table));
             // Who has left with requests in flight is said before the acknowledgement, so that nobody
@@ -223,6 +225,26 @@ impl Control {
     }
 }
 
+/// The services that are scaled to zero.
+fn sleeping(table: &WireTable) -> BTreeSet<String> {
+    let asleep = table.backends.iter().filter(|backend| backend.asleep);
+    asleep.map(|backend| backend.service.clone()).collect()
+}
+
+/// Says for which of the services that sleep somebody waits here, if that is so.
+async fn say_wanted(
+    outgoing: &mpsc::Sender<StreamTablesRequest>,
+    registry: &Registry,
+    asleep: &BTreeSet<String>,
+) -> Result<(), Status> {
+    let mut services = registry.waited_for(asleep);
+    services.truncate(MAX_WANTED);
+    if services.is_empty() {
+        return Ok(());
+    }
+    send(outgoing, ToScheduler::Wanted(Wanted { services })).await
+}
+
 async fn send(outgoing: &mpsc::Sender<StreamTablesRequest>, message: ToScheduler) -> Result<(), Status> {
     let request = StreamTablesRequest { message: Some(message) };
     outgoing.send(request).await.map_err(|_| Status::unavailable("the scheduler hung up"))
@@ -233,5 +255,49 @@ fn describe(status: &Status) -> String {
     match status.source() {
         Some(source) => format!("{}: {}", status.message(), chain(source)),
         None => status.message().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::time::Instant;
+
+    use gantry_api::node::v1::Backend as WireBackend;
+
+    use super::*;
+    use crate::balance::{Backend, Waiting};
+    use crate::spec::{Policy, Target};
+
+    #[tokio::test]
+    async fn services_that_sleep_are_named_while_somebody_waits_for_them() {
+        let backend = |service: &str, asleep| WireBackend {
+            service: service.to_owned(),
+            asleep,
+            ..WireBackend::default()
+        };
+        let table = WireTable {
+            backends: vec![backend("shop/web", true), backend("shop/idle", true), backend("shop/db", false)],
+            ..WireTable::default()
+        };
+        let asleep = sleeping(&table);
+        let registry = Registry::new(1);
+        let (outgoing, mut said) = mpsc::channel(4);
+        say_wanted(&outgoing, &registry, &asleep).await.unwrap();
+        assert!(said.try_recv().is_err(), "nobody waits");
+        let wait = |name: &str| {
+            let target = Target { backend: name.to_owned(), port: Some(80) };
+            let state = registry.backend(name, target.port);
+            let now = Instant::now();
+            let backend = Rc::new(Backend::new(target, Policy::default(), None, Vec::new(), state, now));
+            Waiting::begin(&backend, now).unwrap()
+        };
+        let waiting = [wait("shop/web"), wait("shop/web"), wait("shop/db")];
+        say_wanted(&outgoing, &registry, &asleep).await.unwrap();
+        let message = said.try_recv().unwrap().message;
+        assert_eq!(message, Some(ToScheduler::Wanted(Wanted { services: vec!["shop/web".into()] })));
+        drop(waiting);
+        say_wanted(&outgoing, &registry, &asleep).await.unwrap();
+        assert!(said.try_recv().is_err());
     }
 }

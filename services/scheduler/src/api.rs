@@ -1,12 +1,14 @@
 //! The API for people: admits what may be asked, changes records, and shows how things stand.
 
 mod admit;
+mod autoscale;
 mod backup;
 mod cluster;
 mod converged;
 mod events;
 mod exec;
 mod files;
+mod history;
 mod images;
 mod logs;
 mod nodes;
@@ -17,8 +19,10 @@ mod services;
 mod stacks;
 mod stats;
 mod traffic;
+mod usage;
 mod volumes;
 
+pub use autoscale::Autoscaling;
 pub use cluster::Clusters;
 pub use events::Events;
 pub use nodes::Nodes;
@@ -28,6 +32,7 @@ pub use routes::Routes;
 pub use services::Services;
 pub use stacks::Stacks;
 pub use traffic::TrafficRates;
+pub use usage::Advices;
 
 use gantry_model::{Service, ServiceId, Snapshot};
 use gantry_store::Error;

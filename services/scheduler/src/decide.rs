@@ -9,9 +9,12 @@ mod address;
 mod count;
 mod depends;
 mod drain;
+mod elsewhere;
 mod explain;
 mod filter;
 mod finish;
+mod heal;
+pub mod killed;
 mod load;
 pub mod lost;
 mod moves;
@@ -27,10 +30,13 @@ mod retire;
 mod service_address;
 mod tables;
 mod update;
+mod verdicts;
 
-pub use action::Action;
+pub use action::{Action, SCALED};
 pub use address::{Exhausted, Pool, SMALLEST_PREFIX};
+pub use elsewhere::Elsewhere;
 pub use explain::explain;
+pub use heal::repair_grace;
 pub use moves::MoveStep;
 pub use overlay::{apart, participants};
 pub use plan::{Plan, record_event};
@@ -39,6 +45,8 @@ pub use rebalance::{Move, mark, moves};
 pub use relocate::{is_drained, leaves};
 pub use service_address::vip_range;
 pub use tables::{Everywhere, HTTP_PORT, HTTPS_PORT, everywhere, table};
+
+pub use verdicts::act_on;
 
 use gantry_model::{Snapshot, Timestamp};
 
@@ -49,6 +57,7 @@ pub fn decide(snapshot: &Snapshot, now: Timestamp) -> Plan {
     finish::record_outcomes(&mut plan);
     retire::retire(&mut plan);
     count::count(&mut plan);
+    heal::heal(&mut plan);
     relocate::relocate(&mut plan);
     update::update(&mut plan);
     restart::restart(&mut plan);

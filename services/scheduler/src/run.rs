@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gantry_api::cluster::v1::alert_service_server::AlertServiceServer;
+use gantry_api::cluster::v1::autoscale_service_server::AutoscaleServiceServer;
 use gantry_api::cluster::v1::cluster_service_server::ClusterServiceServer;
 use gantry_api::cluster::v1::event_service_server::EventServiceServer;
 use gantry_api::cluster::v1::join_service_server::JoinServiceServer;
@@ -14,7 +16,10 @@ use gantry_api::cluster::v1::route_service_server::RouteServiceServer;
 use gantry_api::cluster::v1::service_service_server::ServiceServiceServer;
 use gantry_api::cluster::v1::stack_service_server::StackServiceServer;
 use gantry_api::cluster::v1::traffic_service_server::TrafficServiceServer;
+use gantry_api::cluster::v1::usage_service_server::UsageServiceServer;
+use gantry_api::feed::v1::alert_feed_service_server::AlertFeedServiceServer;
 use gantry_api::feed::v1::feed_service_server::FeedServiceServer;
+use gantry_api::feed::v1::verdict_service_server::VerdictServiceServer;
 use gantry_api::node::v1::member_service_server::MemberServiceServer;
 use gantry_api::node::v1::relay_service_server::RelayServiceServer;
 use gantry_api::node::v1::routing_service_server::RoutingServiceServer;
@@ -26,13 +31,19 @@ use gantry_identity::Bundle;
 use gantry_store::Redb;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{Clusters, Events, Nodes, Placements, Replicas, Routes, Services, Stacks, TrafficRates};
+use crate::alerts::{AlertDesk, AlertFeed, Alerts};
+use crate::api::{
+    Advices, Autoscaling, Clusters, Events, Nodes, Placements, Replicas, Routes, Services, Stacks,
+    TrafficRates,
+};
+use crate::autoscale::Autoscaler;
 use crate::config::Config;
 use crate::credentials::Credentials as Logins;
 use crate::membership::{Joining, LARGEST, Members, Office, Tokens, keep_denied, keep_own_renewed};
 use crate::open::{Founding, OpenError, open};
-use crate::session::{Agents, Hearing, Relays, Routing};
+use crate::session::{Agents, Hearing, Lease, Relays, Routing, Verdicts};
 use crate::traffic::Traffic;
+use crate::usage::{Usage, measured};
 use crate::{apply, metrics};
 
 /// Calls in flight may take this long after the scheduler was asked to end.
@@ -100,8 +111,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let state = open(Box::new(store), founding, random_id(16), now()).await?;
     let relays = Relays::default();
     let traffic = Traffic::default();
+    let usage = Usage::default();
     let hearing = Hearing::default();
     let logins = Logins::default();
+    let alerts = Alerts::new(state.clone());
+    let autoscaler = Autoscaler::new(state.clone(), traffic.clone(), {
+        let usage = usage.clone();
+        move |snapshot| measured(&usage, snapshot)
+    });
+    let lease = Lease::new(&state.snapshot(), now());
 
     let denied = DenyList::default();
     // Before the first connection, not a moment after it.
@@ -119,23 +137,43 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         .serve(ResourceServiceServer::new(Clusters::new(state.clone(), office.clone())))
         .serve(StackServiceServer::new(Stacks::new(state.clone(), relays.clone(), logins.clone())))
         .serve(ServiceServiceServer::new(Services::new(state.clone())))
-        .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone())))
+        .serve(AutoscaleServiceServer::new(Autoscaling::new(state.clone(), autoscaler.clone())))
+        .serve(ReplicaServiceServer::new(Replicas::new(state.clone(), relays.clone(), usage.clone())))
         .serve(PlacementServiceServer::new(Placements::new(state.clone())))
         .serve(RouteServiceServer::new(Routes::new(state.clone())))
-        .serve(TrafficServiceServer::new(TrafficRates::new(state.clone(), traffic.clone())))
+        .serve(TrafficServiceServer::new(TrafficRates::new(
+            state.clone(),
+            traffic.clone(),
+            autoscaler.clone(),
+            usage.clone(),
+        )))
+        .serve(UsageServiceServer::new(Advices::new(state.clone(), usage.clone(), autoscaler.history())))
         .serve(EventServiceServer::new(Events::new(state.clone())))
-        .serve(FeedServiceServer::new(Feed::new(state.subscribe())))
+        .serve(AlertServiceServer::new(AlertDesk::new(alerts.clone())))
+        .serve(AlertFeedServiceServer::new(AlertFeed::new(alerts, lease.clone())))
+        .serve(FeedServiceServer::new(Feed::new(state.subscribe()).with_failures({
+            let traffic = traffic.clone();
+            move || traffic.failures()
+        })))
+        .serve(VerdictServiceServer::new(Verdicts::new(
+            state.clone(),
+            hearing.clone(),
+            lease.clone(),
+            office.clone(),
+        )))
         .serve(SessionServiceServer::new(Agents::new(
             state.clone(),
             relays.clone(),
             office.clone(),
             hearing.clone(),
             logins.clone(),
+            usage.clone(),
         )))
         .serve(RelayServiceServer::new(relays))
         .serve(RoutingServiceServer::new(Routing::new(
             state.clone(),
             traffic,
+            autoscaler.clone(),
             office.clone(),
             hearing.clone(),
         )));
@@ -144,10 +182,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let readiness = Readiness::waiting_for("nothing");
     readiness.set(Ok(()));
     let deciding = tokio::spawn(apply::run(state.clone(), stop.clone()));
+    let scaling = tokio::spawn(autoscaler.clone().run(stop.clone()));
     let judging = tokio::spawn(hearing.run(state.clone(), stop.clone()));
     let denying = tokio::spawn(keep_denied(state.clone(), denied, stop.clone()));
     let renewing = tokio::spawn(keep_own_renewed(own, office, stop.clone()));
-    let serving_admin = admin::serve(config.admin, metrics::registry(state), readiness, stop.clone());
+    let registry = metrics::registry(state, autoscaler, usage);
+    let serving_admin = admin::serve(config.admin, registry, readiness, stop.clone());
     let ended = tokio::select! {
         ended = server.run(stop.clone(), GRACE) => ended.map_err(Error::Server),
         ended = serving_admin => match ended {
@@ -158,6 +198,6 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     };
     stop.cancel();
     // A decision that is being stored is stored.
-    let _ = tokio::join!(deciding, judging, denying, renewing);
+    let _ = tokio::join!(deciding, scaling, judging, denying, renewing);
     ended
 }

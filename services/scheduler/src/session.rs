@@ -3,11 +3,13 @@
 mod agents;
 mod assignments;
 mod hearing;
+mod lease;
 mod paths;
 mod relays;
 mod routing;
 mod sources;
 mod traffic;
+mod verdicts;
 
 use gantry_api::node::v1::Membership;
 use gantry_model::{Snapshot, wire};
@@ -16,8 +18,10 @@ use crate::membership::Office;
 
 pub use agents::Agents;
 pub use hearing::Hearing;
+pub use lease::Lease;
 pub use relays::{Relay, Relays};
 pub use routing::Routing;
+pub use verdicts::Verdicts;
 
 /// What a member has to be told of the others, if it is not what it was `told` last.
 fn news_of_members(

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gantry_model::{Change, Record, Snapshot};
+use gantry_boot::now;
+use gantry_model::{Change, Key, Record, Snapshot};
 use gantry_store::{Contents, Error, Op, Store, Txn};
 use tokio::sync::{Mutex, watch};
 
@@ -63,10 +64,24 @@ impl State {
         // A caller that goes away in the middle must not leave the store ahead of the snapshot.
         *must_reload = true;
         let revision = self.inner.store.commit(Txn { after: before.revision, ops }).await?;
+        let now = now();
         self.inner.snapshot.send_modify(|snapshot| {
             let snapshot = Arc::make_mut(snapshot);
             for change in &changes {
                 snapshot.apply(change);
+            }
+            for change in &changes {
+                let touched = match change.key() {
+                    Key::Replica(id) => vec![id],
+                    // A node that goes off the record is lost.
+                    Key::Node(node) => {
+                        snapshot.replicas_on(&node).map(|replica| replica.id.clone()).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                for id in touched {
+                    snapshot.restamp(&id, now);
+                }
             }
             snapshot.revision = revision;
         });
@@ -109,6 +124,8 @@ impl State {
                 fresh.apply(&Change::Put(record));
             }
             fresh.statuses = snapshot.statuses.clone();
+            fresh.stamps = snapshot.stamps.clone();
+            fresh.served = snapshot.served.clone();
             fresh.node_statuses = snapshot.node_statuses.clone();
             fresh.acks = snapshot.acks.clone();
             fresh.serving = snapshot.serving.clone();

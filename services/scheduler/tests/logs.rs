@@ -23,9 +23,9 @@ use gantry_api::node::v1::{
 };
 use gantry_identity::Role;
 use prost_types::Timestamp;
-use support::{PATIENCE, Scheduler};
+use support::{PATIENCE, Scheduler, eventually};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -42,28 +42,23 @@ async fn deploy(scheduler: &Scheduler) -> BTreeMap<String, u32> {
     let spec = StackSpec { name: "shop".into(), services: vec![web], ..StackSpec::default() };
     let mut stacks = StackServiceClient::new(scheduler.channel(Role::Operator, "ada"));
     let mut replicas = ReplicaServiceClient::new(scheduler.channel(Role::Viewer, "bob"));
-    let running = async {
-        loop {
-            let request = ApplyStackRequest { spec: Some(spec.clone()), ..ApplyStackRequest::default() };
-            // Until both nodes are there this may be refused.
-            if let Ok(steps) = stacks.apply_stack(request).await {
-                let mut steps = steps.into_inner();
-                while let Ok(Some(_)) = steps.message().await {}
-            }
-            let all = replicas.list_replicas(ListReplicasRequest::default()).await.unwrap().into_inner();
-            let slots: BTreeMap<String, u32> = all
-                .replicas
-                .iter()
-                .filter(|replica| replica.phase() == Phase::Running)
-                .map(|replica| (replica.node.clone(), replica.slot))
-                .collect();
-            if slots.len() == 2 {
-                return slots;
-            }
-            sleep(Duration::from_millis(50)).await;
+    eventually("a replica on each node", async || {
+        let request = ApplyStackRequest { spec: Some(spec.clone()), ..ApplyStackRequest::default() };
+        // Until both nodes are there this may be refused.
+        if let Ok(steps) = stacks.apply_stack(request).await {
+            let mut steps = steps.into_inner();
+            while let Ok(Some(_)) = steps.message().await {}
         }
-    };
-    timeout(PATIENCE, running).await.unwrap()
+        let all = replicas.list_replicas(ListReplicasRequest::default()).await.unwrap().into_inner();
+        let slots: BTreeMap<String, u32> = all
+            .replicas
+            .iter()
+            .filter(|replica| replica.phase() == Phase::Running)
+            .map(|replica| (replica.node.clone(), replica.slot))
+            .collect();
+        (slots.len() == 2).then_some(slots)
+    })
+    .await
 }
 
 async fn logs(scheduler: &Scheduler, follow: bool) -> Streaming<StreamLogsResponse> {
@@ -95,15 +90,16 @@ fn agent(scheduler: &Scheduler, node: &'static str, lines: &'static [i64], answe
         };
         let hello = Hello { node_id: node.into(), name: node.into(), ..Hello::default() };
         say(session_request::Message::Hello(hello)).await;
-        let status = StatusReport { full: true, replicas: Vec::new() };
+        let status = StatusReport { full: true, ..StatusReport::default() };
         say(session_request::Message::Status(status)).await;
         let session = SessionServiceClient::new(channel.clone()).session(ReceiverStream::new(stream)).await;
         let mut session = session.unwrap().into_inner();
         let beating = messages.clone();
         tokio::spawn(async move {
             let beat = session_request::Message::Heartbeat(Default::default());
+            let mut every = interval(Duration::from_secs(1));
             while beating.send(SessionRequest { message: Some(beat.clone()) }).await.is_ok() {
-                sleep(Duration::from_secs(1)).await;
+                every.tick().await;
             }
         });
         let known = Arc::new(Mutex::new(BTreeMap::new()));
@@ -120,7 +116,8 @@ fn agent(scheduler: &Scheduler, node: &'static str, lines: &'static [i64], answe
                         known.lock().unwrap().insert(assignment.replica_id, status);
                     }
                     let replicas = known.lock().unwrap().values().cloned().collect();
-                    say(session_request::Message::Status(StatusReport { full: true, replicas })).await;
+                    say(session_request::Message::Status(StatusReport { full: true, replicas, now: None }))
+                        .await;
                 }
                 Some(session_response::Message::OpenRelay(ask)) => {
                     tokio::spawn(relay(channel.clone(), ask, lines, answers));
@@ -160,8 +157,9 @@ async fn relay(channel: Channel, ask: OpenRelay, lines: &'static [i64], answers:
             if answers == Answers::ThenNothing {
                 std::future::pending::<()>().await;
             }
+            let mut every = interval(Duration::from_secs(1));
             loop {
-                sleep(Duration::from_secs(1)).await;
+                every.tick().await;
                 drop(messages.try_send(RelayRequest { message: Some(relay_request::Message::Alive(true)) }));
             }
         };

@@ -13,6 +13,8 @@ use gantry_api::cluster::v1::{
     Availability, CreateTokenRequest, ListNodesRequest, ListTokensRequest, Node, RemoveNodeRequest,
     UpdateNodeRequest, WatchNodeRequest,
 };
+use gantry_api::feed::v1::LeadRequest;
+use gantry_api::feed::v1::verdict_service_client::VerdictServiceClient;
 use gantry_api::node::v1::member_service_client::MemberServiceClient;
 use gantry_api::node::v1::session_service_client::SessionServiceClient;
 use gantry_api::node::v1::{
@@ -78,7 +80,7 @@ struct Session {
 async fn session(channel: Channel, node: &str, name: &str) -> Result<Session, tonic::Status> {
     let (messages, stream) = mpsc::channel(16);
     let hello = Hello { node_id: node.into(), name: name.into(), agent_port: 7071, ..Hello::default() };
-    let report = StatusReport { full: true, replicas: Vec::new() };
+    let report = StatusReport { full: true, ..StatusReport::default() };
     for message in [session_request::Message::Hello(hello), session_request::Message::Status(report)] {
         messages.send(SessionRequest { message: Some(message) }).await.unwrap();
     }
@@ -218,6 +220,10 @@ async fn a_removed_node_is_cut_off_and_its_certificate_is_refused_also_after_a_r
     let holder = format!("node/{id}");
     other.hears(|members| members.denied == [holder.clone()]).await;
     drop(other);
+    let lead = LeadRequest { instance: "w1".into() };
+    let mut watchdog = VerdictServiceClient::new(scheduler.channel(Role::Watchdog, "w1"));
+    let told = watchdog.lead(lead).await.unwrap().into_inner().membership.unwrap();
+    assert_eq!(told.denied.as_slice(), std::slice::from_ref(&holder), "watchdogs hear it too");
     for again in 0..2 {
         let refused = session(scheduler.channel_of(&gone.agent), &id, "n1").await.err().unwrap();
         assert!(

@@ -8,10 +8,14 @@ mod support;
 
 #[path = "over_the_wire/agent.rs"]
 mod agent;
+#[path = "over_the_wire/autoscale.rs"]
+mod autoscale;
 #[path = "over_the_wire/deploy.rs"]
 mod deploy;
 #[path = "over_the_wire/drain.rs"]
 mod drain;
+#[path = "over_the_wire/health.rs"]
+mod health;
 #[path = "over_the_wire/lost.rs"]
 mod lost;
 #[path = "over_the_wire/people.rs"]
@@ -20,3 +24,5 @@ mod people;
 mod proxy;
 #[path = "over_the_wire/traffic.rs"]
 mod traffic;
+#[path = "over_the_wire/usage.rs"]
+mod usage;

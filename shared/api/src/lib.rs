@@ -72,6 +72,12 @@ pub mod cluster {
                 write!(f, "RouteCertificate({})", self.name)
             }
         }
+
+        impl std::fmt::Debug for SetAlertConfigRequest {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "SetAlertConfigRequest({}, {} bytes)", self.name, self.text.len())
+            }
+        }
     }
 }
 
@@ -79,6 +85,13 @@ pub mod cluster {
 pub mod feed {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/gantry.feed.v1.rs"));
+
+        impl std::fmt::Debug for AlertReceiverAccess {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let name = self.receiver.as_ref().map_or("", |receiver| receiver.name.as_str());
+                write!(f, "AlertReceiverAccess({name})")
+            }
+        }
     }
 }
 
@@ -111,5 +124,12 @@ pub mod node {
 pub mod proxy {
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/gantry.proxy.v1.rs"));
+    }
+}
+
+/// The API that every watchdog serves to people.
+pub mod watchdog {
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/gantry.watchdog.v1.rs"));
     }
 }

@@ -67,6 +67,11 @@ fn refusal(role: Role, path: &str) -> String {
     format!("the role {role} may not call {path}; it takes {}", allowed.join(" or "))
 }
 
+/// Whether a watchdog calls.
+pub fn is_watchdog<T>(request: &Request<T>) -> bool {
+    caller(request).is_ok_and(|identity| identity.role == Role::Watchdog)
+}
+
 /// Who made this call.
 pub fn caller<T>(request: &Request<T>) -> Result<&Identity, Status> {
     request.extensions().get().ok_or_else(|| Status::unauthenticated("the caller is not known"))

@@ -7,8 +7,7 @@ use rand::RngExt as _;
 
 /// The time now.
 pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    Timestamp::from(SystemTime::now())
 }
 
 /// `length` random lower-case letters and digits: 5 bits of chance each.

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use gantry_identity::{BadCertificate, Bundle};
+use gantry_model::Timestamp;
 use rustls::client::ClientConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -23,6 +25,7 @@ pub struct Credentials {
 
 struct Current {
     bundle: Bundle,
+    until: SystemTime,
     key: Arc<CertifiedKey>,
 }
 
@@ -38,7 +41,7 @@ impl Current {
         let chain = [&bundle.certificate, &bundle.ca].map(|pem| certificate(pem));
         let chain: Vec<_> = chain.into_iter().collect::<Result<_, _>>()?;
         let key = Arc::new(CertifiedKey::new(chain, key));
-        Ok(Self { bundle, key })
+        Ok(Self { until: bundle.validity()?.until, bundle, key })
     }
 }
 
@@ -68,6 +71,11 @@ impl Credentials {
     /// The certificate as it is now.
     pub fn bundle(&self) -> Bundle {
         self.current.borrow().bundle.clone()
+    }
+
+    /// When the certificate ends, as it is now.
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp::from(self.current.borrow().until)
     }
 
     /// Uses `bundle` from now on, once it is on disk.

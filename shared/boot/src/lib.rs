@@ -26,7 +26,7 @@ pub mod shutdown;
 /// Logs.
 pub mod telemetry;
 
-pub use access::{Access, caller};
+pub use access::{Access, caller, is_watchdog};
 pub use backoff::Backoff;
 pub use client::{ConnectError, connect, connect_lazy};
 pub use clock::{now, random_id};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gantry_api::node::v1::Membership;
@@ -18,7 +18,7 @@ const LEARNED: &str = "members.json";
 /// Addresses that a person has named, one a line: `gantry node repoint` writes them.
 const NAMED: &str = "schedulers";
 
-/// What is known of the other members. Clones share it; it is on disk before it is used.
+/// What is known of the other members. Clones share it.
 #[derive(Clone)]
 pub struct Members {
     folder: Option<PathBuf>,
@@ -30,6 +30,8 @@ pub struct Members {
 #[derive(Default)]
 struct Inner {
     learned: Learned,
+    /// What of it is on disk.
+    kept: Learned,
     /// The address that worked last.
     last: Option<String>,
 }
@@ -54,7 +56,10 @@ impl Members {
         };
         let members = Self { folder: Some(folder), ..Self::of(configured) };
         members.deny.set(learned.denied.clone());
-        members.lock().learned = learned;
+        let mut inner = members.lock();
+        inner.kept = learned.clone();
+        inner.learned = learned;
+        drop(inner);
         members
     }
 
@@ -100,36 +105,46 @@ impl Members {
         self.lock().last = Some(address.to_owned());
     }
 
-    /// Takes in what the scheduler says.
-    pub fn learn(&self, membership: Membership) -> io::Result<()> {
+    /// Takes in what the scheduler says. It counts at once; an error says that it was not kept on disk, which is
+    /// tried again with what is said next.
+    pub async fn learn(&self, membership: Membership) -> io::Result<()> {
         let learned = Learned {
             schedulers: membership.scheduler_addresses,
             denied: membership.denied.into_iter().collect(),
         };
         self.deny.set(learned.denied.clone());
-        let mut inner = self.lock();
-        if inner.learned == learned {
-            return Ok(());
+        {
+            let mut inner = self.lock();
+            inner.learned = learned.clone();
+            if inner.kept == learned {
+                return Ok(());
+            }
         }
-        if let Some(folder) = &self.folder {
-            let new = folder.join("members.new");
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(&serde_json::to_vec(&learned)?)?;
-            file.sync_all()?;
-            fs::rename(&new, folder.join(LEARNED))?;
+        if let Some(folder) = self.folder.clone() {
+            let what = learned.clone();
+            // A disk may take seconds for it.
+            let kept = tokio::task::spawn_blocking(move || keep(&folder, &what)).await;
+            kept.map_err(io::Error::other).flatten()?;
         }
-        inner.learned = learned;
+        self.lock().kept = learned;
         Ok(())
     }
+}
+
+fn keep(folder: &Path, learned: &Learned) -> io::Result<()> {
+    let new = folder.join("members.new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&serde_json::to_vec(learned)?)?;
+    file.sync_all()?;
+    fs::rename(&new, folder.join(LEARNED))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_was_learned_is_there_again_and_what_a_person_named_comes_first() {
+    #[tokio::test]
+    async fn what_was_learned_is_there_again_and_what_a_person_named_comes_first() {
         let folder = tempfile::tempdir().unwrap();
         let open = || Members::open(folder.path().to_owned(), vec!["a:1".into()]);
         let members = open();
@@ -138,7 +153,7 @@ mod tests {
             scheduler_addresses: vec!["b:1".into(), "a:1".into()],
             denied: vec!["node/n9".into()],
         };
-        members.learn(said).unwrap();
+        members.learn(said).await.unwrap();
         assert!(members.deny_list().contains("node/n9"));
 
         let again = open();

@@ -115,7 +115,10 @@ impl fmt::Display for Problems {
                 let (line, column) = self.line_and_column(at);
                 write!(f, "{}:{line}:{column}: ", self.source.name)?;
             }
-            writeln!(f, "{}", diagnostic.message)?;
+            match &diagnostic.help {
+                Some(help) => writeln!(f, "{}; {help}", diagnostic.message)?,
+                None => writeln!(f, "{}", diagnostic.message)?,
+            }
         }
         Ok(())
     }

@@ -18,13 +18,19 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> BTreeMap<String, St
     if let Some(node) = section.get("env_file") {
         env_files(section, node, context, &mut variables);
     }
-    let Some(node) = section.get("environment") else { return variables };
+    own(section, context, &mut variables);
+    variables
+}
+
+/// Adds the variables that stand under `environment:`.
+pub fn own(section: &Section<'_>, context: &Context<'_>, variables: &mut BTreeMap<String, String>) {
+    let Some(node) = section.get("environment") else { return };
     match &node.value {
         Value::Map(entries) => {
             for (name, value) in entries {
                 match &value.value {
                     Value::Scalar { text, .. } => drop(variables.insert(name.name.to_string(), text.clone())),
-                    Value::Null => take_from_user(&name.name, context, &mut variables),
+                    Value::Null => take_from_user(&name.name, context, variables),
                     _ => section.log.error(
                         value.at,
                         format!("environment.{} must be a text, and this is {}", name.name, value.kind()),
@@ -43,7 +49,7 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> BTreeMap<String, St
                 };
                 match text.split_once('=') {
                     Some((name, value)) => drop(variables.insert(name.to_owned(), value.to_owned())),
-                    None => take_from_user(text, context, &mut variables),
+                    None => take_from_user(text, context, variables),
                 }
             }
         }
@@ -51,7 +57,6 @@ pub fn read(section: &Section<'_>, context: &Context<'_>) -> BTreeMap<String, St
             .log
             .error(node.at, format!("environment must be a map or a list, and this is {}", node.kind())),
     }
-    variables
 }
 
 fn take_from_user(name: &str, context: &Context<'_>, variables: &mut BTreeMap<String, String>) {

@@ -103,6 +103,9 @@ pub const SERVICE: &[&str] = &[
     "working_dir",
 ];
 
+/// One of `post_start:` and `pre_stop:` of a service.
+pub const HOOK: &[&str] = &["command", "environment", "privileged", "user", "working_dir"];
+
 /// `build:` of a service.
 pub const BUILD: &[&str] = &[
     "additional_contexts",
@@ -246,6 +249,52 @@ pub const ROUTE: &[&str] = &[
     "tls",
     "upstream_protocol",
 ];
+
+/// One check of `x-gantry.health` of a service.
+pub const HEALTH: &[&str] = &[
+    "body",
+    "exec",
+    "grpc",
+    "headers",
+    "http",
+    "interval",
+    "liveness",
+    "port",
+    "readiness",
+    "retries",
+    "start_interval",
+    "start_period",
+    "status",
+    "tcp",
+    "timeout",
+];
+
+/// `x-gantry.heal` of a service.
+pub const HEAL: &[&str] = &["off", "restart_limit", "window"];
+
+/// `x-gantry.autoscale` of a service.
+pub const AUTOSCALE: &[&str] = &[
+    "concurrency",
+    "cpu",
+    "max",
+    "memory",
+    "metric",
+    "metrics",
+    "min",
+    "mode",
+    "p95",
+    "p99",
+    "rps",
+    "scale_down_after",
+    "scale_up_after",
+    "schedule",
+];
+
+/// One of `x-gantry.autoscale.metrics`.
+pub const METRIC: &[&str] = &["name", "path", "port", "service", "target"];
+
+/// One of `x-gantry.autoscale.schedule`.
+pub const SCHEDULE_ENTRY: &[&str] = &["cron", "max", "min", "timezone"];
 
 /// `x-gantry:` of a service.
 pub const X_GANTRY: &[&str] = &["health", "route", "autoscale", "rollout", "heal", "exclusive"];

@@ -49,7 +49,12 @@ impl Log {
 
     /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
-        self.0.borrow().iter().any(|diagnostic| diagnostic.level == Level::Error)
+        self.errors() > 0
+    }
+
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.0.borrow().iter().filter(|diagnostic| diagnostic.level == Level::Error).count()
     }
 
     /// Everything.
@@ -90,6 +95,11 @@ impl<'a> Section<'a> {
         self.read.borrow_mut().insert(key);
         let found = self.entries.iter().find(|(name, _)| &*name.name == key);
         found.map(|(_, value)| value).filter(|value| value.value != Value::Null)
+    }
+
+    /// Whether a key is there.
+    pub fn has(&self, key: &'static str) -> bool {
+        self.get(key).is_some()
     }
 
     /// Where a key stands.
@@ -135,6 +145,11 @@ impl<'a> Section<'a> {
         self.parse(key, "a number such as 10 or 2.5", |text| {
             text.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
         })
+    }
+
+    /// A share in whole per cent.
+    pub fn percent(&self, key: &'static str) -> Option<u32> {
+        self.parse(key, "a share such as 70%", units::percent)
     }
 
     /// One of a few words, each with what it stands for.
@@ -262,12 +277,18 @@ impl<'a> Section<'a> {
                 let message = format!("{} has no key {name}", self.name);
                 match nearest(name, known) {
                     Some(near) => self.log.error_with(key.at, message, format!("did you mean {near}?")),
+                    None if known.len() <= FEW => {
+                        self.log.error_with(key.at, message, format!("its keys are {}", known.join(", ")));
+                    }
                     None => self.log.error(key.at, message),
                 }
             }
         }
     }
 }
+
+/// So many keys are named to whoever used another one.
+const FEW: usize = 12;
 
 /// The nearest of `known`, if it is near enough to be meant.
 pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {

@@ -10,7 +10,10 @@ use crate::diagnostic::At;
 use crate::project::Context;
 use crate::section::Section;
 use crate::tree::Value;
-use crate::{depends, deploy, environment, health, keys, mounts, networks, ports, route, units};
+use crate::{
+    autoscale, depends, deploy, environment, health, hooks, keys, mounts, networks, ports, probe, route,
+    units,
+};
 
 /// What one service is.
 pub struct Service {
@@ -59,7 +62,9 @@ pub fn read(name: &str, section: Section<'_>, context: &Context<'_>) -> Service 
     let mut routes_at = Vec::new();
     if let Some(own) = section.section("x-gantry") {
         routes_at = route::read(&own, name, &mut spec, context);
+        probe::read(&own, &mut spec);
         exclusive(&own, &mut spec);
+        autoscale::read(&own, name, &mut spec, context);
         own.finish(keys::X_GANTRY);
     }
     section.finish(keys::SERVICE);
@@ -78,10 +83,6 @@ fn exclusive(own: &Section<'_>, spec: &mut ServiceSpec) {
     if spec.update.order == Some(UpdateOrder::StartFirst) {
         own.log.error(own.value_at("exclusive"), "an exclusive service is updated stop-first");
     }
-    own.log.warning(
-        own.key_at("exclusive"),
-        "a node that is cut off does not stop exclusive services by itself yet: only their replacement waits",
-    );
 }
 
 fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Container {
@@ -148,6 +149,8 @@ fn container(section: &Section<'_>, context: &Context<'_>, image: String) -> Con
         platform: section.text("platform"),
         runtime: section.text("runtime"),
         oom_score_adj: section.number("oom_score_adj"),
+        post_start: hooks::read(section, "post_start", context),
+        pre_stop: hooks::read(section, "pre_stop", context),
     }
 }
 

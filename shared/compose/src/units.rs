@@ -60,9 +60,25 @@ pub fn nano_cpus(text: &str) -> Option<i64> {
     (cores.is_finite() && (0.0..=10_000.0).contains(&cores)).then_some((cores * 1e9).round() as i64)
 }
 
+/// `70%`, or `70`: whole per cent.
+pub fn percent(text: &str) -> Option<u32> {
+    let text = text.trim();
+    text.strip_suffix('%').unwrap_or(text).trim_end().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares() {
+        for (text, share) in [("70%", 70), ("70", 70), (" 5 % ", 5), ("250%", 250)] {
+            assert_eq!(percent(text), Some(share), "{text}");
+        }
+        for text in ["", "%", "0.7", "-1%", "70%%", "much"] {
+            assert_eq!(percent(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn durations() {

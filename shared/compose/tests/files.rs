@@ -199,12 +199,12 @@ fn the_hosts_network_is_honoured() {
 #[test]
 fn what_is_not_honoured_yet_warns_with_its_line() {
     let project = loaded(
-        "version: '3.8'\nservices:\n  web:\n    image: a\n    mac_address: 02:42:ac:11:00:02\n    x-anything: 1\n    x-gantry: {autoscale: {max: 3}}\n",
+        "version: '3.8'\nservices:\n  web:\n    image: a\n    mac_address: 02:42:ac:11:00:02\n    x-anything: 1\n    x-gantry: {rollout: {strategy: canary}}\n",
     );
     let text = project.remarks.to_string();
     assert!(text.contains("compose.yaml:5:5: mac_address is not honoured yet"), "{text}");
     assert!(text.contains("compose.yaml:1:1: version says nothing any more"), "{text}");
-    assert!(text.contains("autoscale is not honoured yet"), "{text}");
+    assert!(text.contains("rollout is not honoured yet"), "{text}");
     assert!(!text.contains("x-anything"), "{text}");
 }
 

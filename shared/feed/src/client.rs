@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gantry_api::feed::v1::WatchRequest;
 use gantry_api::feed::v1::feed_service_client::FeedServiceClient;
@@ -24,6 +24,12 @@ pub fn follow(channel: Channel, stop: CancellationToken) -> watch::Receiver<Arc<
                 () = mirrors.closed() => return,
                 ended = read(channel.clone(), &mirrors, &mut backoff) => ended,
             };
+            mirrors.send_if_modified(|mirror| {
+                mirror.connected && {
+                    Arc::make_mut(mirror).connected = false;
+                    true
+                }
+            });
             if let Err(status) = ended {
                 tracing::info!(reason = status.message(), "the feed ended; connecting again");
             }
@@ -42,7 +48,12 @@ async fn read(
     let mut stream = client.watch(WatchRequest {}).await?.into_inner();
     while let Some(response) = stream.message().await? {
         backoff.reset();
-        mirrors.send_modify(|mirror| Arc::make_mut(mirror).take(response));
+        let heard = Some(Instant::now());
+        mirrors.send_modify(|mirror| {
+            let mirror = Arc::make_mut(mirror);
+            mirror.take(response);
+            (mirror.heard, mirror.connected) = (heard, true);
+        });
     }
     Ok(())
 }

@@ -5,10 +5,11 @@
 //! gets changes combined. [`follow`] reads it: it reconnects by itself, and hands out a [`Mirror`]
 //! that is always one consistent moment of the state.
 
+mod certificates;
 mod client;
 mod mirror;
 mod server;
 
 pub use client::follow;
 pub use mirror::Mirror;
-pub use server::Feed;
+pub use server::{Failures, Feed};

@@ -1,4 +1,9 @@
-use std::collections::BTreeSet;
+//! The state as a stream. Watchdogs also read how replicas, nodes and services are, which nobody else needs.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,28 +11,44 @@ use gantry_api::cluster::v1::Stack;
 use gantry_api::feed::v1::feed_service_server::FeedService;
 use gantry_api::feed::v1::object::Object as Content;
 use gantry_api::feed::v1::watch_response::Message;
-use gantry_api::feed::v1::{Delta, Key, Kind, Object, State, WatchRequest, WatchResponse};
-use gantry_model::wire::View;
+use gantry_api::feed::v1::{Course, Delta, Key, Kind, Object, State, WatchRequest, WatchResponse};
+use gantry_boot::{is_watchdog, now as clock};
+use gantry_model::wire::{View, write_case, write_course, write_hearing, write_time};
 use gantry_model::{Map, NodeId, ReplicaId, ServiceId, Snapshot, StackName};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+
+use crate::certificates::certificates;
 
 /// At most one message in this time.
 const GATHER: Duration = Duration::from_millis(20);
 /// Messages that wait for a slow reader; further changes are combined.
 const QUEUE: usize = 2;
+/// Readers hear what time it is at least that often.
+const TIME: Duration = Duration::from_secs(1);
+
+/// Replicas of which proxies have told failures of late: how many requests failed, of how many.
+pub type Failures = BTreeMap<ReplicaId, (u64, u64)>;
 
 /// Serves the state to other services.
 pub struct Feed {
     snapshots: watch::Receiver<Arc<Snapshot>>,
+    failures: Arc<dyn Fn() -> Failures + Send + Sync>,
 }
 
 impl Feed {
     /// Serves what `snapshots` hands out.
     pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
-        Self { snapshots }
+        Self { snapshots, failures: Arc::new(Failures::new) }
+    }
+
+    /// Tells watchdogs also what `failures` counts.
+    #[must_use]
+    pub fn with_failures(mut self, failures: impl Fn() -> Failures + Send + Sync + 'static) -> Self {
+        self.failures = Arc::new(failures);
+        self
     }
 }
 
@@ -35,78 +56,122 @@ impl Feed {
 impl FeedService for Feed {
     type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
 
-    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let mut snapshots = self.snapshots.clone();
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let is_watchdog = is_watchdog(&request);
+        let (mut snapshots, failures) = (self.snapshots.clone(), self.failures.clone());
         let (answers, stream) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
-            let mut sent: Option<Arc<Snapshot>> = None;
+            let mut sent: Option<Moment> = None;
+            let mut time = interval_at(Instant::now() + TIME, TIME);
+            let mut is_due = true;
+            time.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                let now = snapshots.borrow_and_update().clone();
-                let message = match &sent {
-                    None => Some(Message::State(whole(&now))),
-                    Some(before) => delta(before, &now).map(Message::Delta),
+                let now = Moment {
+                    snapshot: snapshots.borrow_and_update().clone(),
+                    failures: if is_watchdog { failures() } else { Failures::new() },
+                    is_watchdog,
                 };
-                if let Some(message) = message {
-                    let response = WatchResponse { message: Some(message), revision: now.revision };
+                let message = match &sent {
+                    None => Message::State(whole(&now)),
+                    Some(before) => Message::Delta(delta(before, &now)),
+                };
+                let revision = now.snapshot.revision;
+                let is_news = !matches!(&message, Message::Delta(delta) if *delta == Delta::default());
+                // An empty one says what time it is.
+                if is_news || is_due {
+                    let now = Some(write_time(clock()));
+                    let response = WatchResponse { message: Some(message), revision, now };
                     if answers.send(Ok(response)).await.is_err() {
                         return;
                     }
                     sleep(GATHER).await;
                 }
                 sent = Some(now);
-                tokio::select! {
-                    changed = snapshots.changed() => if changed.is_err() { return },
+                is_due = tokio::select! {
+                    changed = snapshots.changed() => match changed {
+                        Ok(()) => false,
+                        Err(_) => return,
+                    },
+                    _ = time.tick() => true,
                     () = answers.closed() => return,
-                }
+                };
             }
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
 
-fn whole(snapshot: &Snapshot) -> State {
-    let objects = snapshot.stacks.keys().map(|name| (Kind::Stack, name.to_string()));
-    let objects = objects.chain(snapshot.services.keys().map(|id| (Kind::Service, id.to_string())));
-    let objects = objects.chain(snapshot.replicas.keys().map(|id| (Kind::Replica, id.to_string())));
-    let objects = objects.chain(snapshot.nodes.keys().map(|id| (Kind::Node, id.to_string())));
-    State { objects: objects.filter_map(|(kind, id)| object(snapshot, kind, id)).collect() }
+/// What a reader is told of at one time.
+struct Moment {
+    snapshot: Arc<Snapshot>,
+    failures: Failures,
+    is_watchdog: bool,
 }
 
-/// What changed; `None` if nothing did.
-fn delta(before: &Snapshot, now: &Snapshot) -> Option<Delta> {
+fn whole(now: &Moment) -> State {
+    let snapshot = &now.snapshot;
+    let mut keys: Vec<(Kind, String)> =
+        snapshot.stacks.keys().map(|name| (Kind::Stack, name.to_string())).collect();
+    keys.extend(snapshot.services.keys().map(|id| (Kind::Service, id.to_string())));
+    keys.extend(snapshot.replicas.keys().map(|id| (Kind::Replica, id.to_string())));
+    keys.extend(snapshot.nodes.keys().map(|id| (Kind::Node, id.to_string())));
+    if now.is_watchdog {
+        keys.extend(snapshot.replicas.keys().map(|id| (Kind::Case, id.to_string())));
+        keys.extend(snapshot.nodes.keys().map(|id| (Kind::Hearing, id.to_string())));
+        keys.extend(snapshot.services.keys().map(|id| (Kind::Course, id.to_string())));
+    }
+    State { objects: keys.into_iter().filter_map(|(kind, id)| object(now, kind, id)).collect() }
+}
+
+/// What changed.
+fn delta(before: &Moment, now: &Moment) -> Delta {
+    let (old, new) = (&before.snapshot, &now.snapshot);
+    let mut delta = Delta::default();
     let mut touched: BTreeSet<(Kind, String)> = BTreeSet::new();
     let mut services: BTreeSet<ServiceId> = BTreeSet::new();
-    for name in changed(&before.stacks, &now.stacks) {
+    let mut replicas: BTreeSet<ReplicaId> = BTreeSet::new();
+    for name in changed(&old.stacks, &new.stacks) {
         touched.insert((Kind::Stack, name.to_string()));
     }
-    for id in changed(&before.services, &now.services) {
-        services.insert(id);
-    }
-    let replicas =
-        changed(&before.replicas, &now.replicas).into_iter().chain(changed(&before.statuses, &now.statuses));
-    for id in replicas {
+    services.extend(changed(&old.services, &new.services));
+    replicas.extend(changed(&old.replicas, &new.replicas));
+    replicas.extend(changed(&old.statuses, &new.statuses));
+    for id in &replicas {
         // A replica's change shows in its service's counts too.
-        services.extend(
-            [before, now].iter().filter_map(|all| all.replicas.get(&id)).map(|one| one.service.clone()),
-        );
+        services
+            .extend([old, new].iter().filter_map(|all| all.replicas.get(id)).map(|one| one.service.clone()));
         touched.insert((Kind::Replica, id.to_string()));
     }
     touched.extend(services.iter().map(|id| (Kind::Service, id.to_string())));
-    let nodes = changed(&before.nodes, &now.nodes)
-        .into_iter()
-        .chain(changed(&before.node_statuses, &now.node_statuses));
-    touched.extend(nodes.map(|id| (Kind::Node, id.to_string())));
-    if touched.is_empty() {
-        return None;
-    }
-    let mut delta = Delta::default();
+    let mut nodes: BTreeSet<NodeId> = changed(&old.nodes, &new.nodes).into_iter().collect();
+    nodes.extend(changed(&old.node_statuses, &new.node_statuses));
+    touched.extend(nodes.iter().map(|id| (Kind::Node, id.to_string())));
     for (kind, id) in touched {
-        match object(now, kind, id.clone()) {
-            Some(object) => delta.upserts.push(object),
-            None => delta.removals.push(Key { kind: kind.into(), id }),
+        put(&mut delta, kind, id.clone(), object(now, kind, id));
+    }
+    if now.is_watchdog {
+        replicas.extend(changed(&old.stamps, &new.stamps));
+        replicas.extend(nodes.iter().flat_map(|node| new.replicas_on(node)).map(|one| one.id.clone()));
+        replicas.extend(before.failures.keys().chain(now.failures.keys()).cloned());
+        let cases = replicas.iter().map(|id| (Kind::Case, id.to_string()));
+        let hearings = nodes.iter().map(|id| (Kind::Hearing, id.to_string()));
+        let courses = services.iter().map(|id| (Kind::Course, id.to_string()));
+        for (kind, id) in cases.chain(hearings).chain(courses) {
+            let latest = object(now, kind, id.clone());
+            // Much of what changes does not show in these.
+            if latest != object(before, kind, id.clone()) {
+                put(&mut delta, kind, id, latest);
+            }
         }
     }
-    Some(delta)
+    delta
+}
+
+fn put(delta: &mut Delta, kind: Kind, id: String, object: Option<Object>) {
+    match object {
+        Some(object) => delta.upserts.push(object),
+        None => delta.removals.push(Key { kind: kind.into(), id }),
+    }
 }
 
 /// The keys whose value is not the very same. Records and statuses are behind `Arc`s that only a change
@@ -118,7 +183,8 @@ fn changed<K: Ord + Clone, V>(before: &Map<K, Arc<V>>, now: &Map<K, Arc<V>>) -> 
     new.map(|(key, _)| key).chain(gone).cloned().collect()
 }
 
-fn object(snapshot: &Snapshot, kind: Kind, id: String) -> Option<Object> {
+fn object(now: &Moment, kind: Kind, id: String) -> Option<Object> {
+    let snapshot: &Snapshot = &now.snapshot;
     let view = View(snapshot);
     let content = match kind {
         Kind::Stack => {
@@ -126,93 +192,25 @@ fn object(snapshot: &Snapshot, kind: Kind, id: String) -> Option<Object> {
             Content::Stack(Stack { services: Vec::new(), ..view.stack(stack) })
         }
         Kind::Service => {
-            let mut service = view.service(snapshot.services.get(&id.parse::<ServiceId>().ok()?)?);
-            // Nobody who reads the feed runs containers, so nobody needs their environment.
-            if let Some(container) = service.spec.as_mut().and_then(|spec| spec.container.as_mut()) {
-                container.environment.clear();
-            }
-            Content::Service(service)
+            Content::Service(view.service(snapshot.services.get(&id.parse::<ServiceId>().ok()?)?))
         }
         Kind::Replica => {
             Content::Replica(view.replica(snapshot.replicas.get(&id.parse::<ReplicaId>().ok()?)?))
         }
         Kind::Node => Content::Node(view.node(snapshot.nodes.get(&id.parse::<NodeId>().ok()?)?)),
+        Kind::Case => {
+            let replica = snapshot.replicas.get(&id.parse::<ReplicaId>().ok()?)?;
+            let failures = now.failures.get(&replica.id).copied().unwrap_or_default();
+            Content::Case(write_case(snapshot, replica, failures))
+        }
+        Kind::Hearing => {
+            Content::Hearing(write_hearing(snapshot, snapshot.nodes.get(&id.parse::<NodeId>().ok()?)?))
+        }
+        Kind::Course => {
+            let service = snapshot.services.get(&id.parse::<ServiceId>().ok()?)?;
+            Content::Course(Course { certificates: certificates(service), ..write_course(snapshot, service) })
+        }
         Kind::Unspecified => return None,
     };
     Some(Object { key: Some(Key { kind: kind.into(), id }), object: Some(content) })
-}
-
-#[cfg(test)]
-mod tests {
-    use gantry_model::{Phase, Timestamp};
-    use gantry_testkit::World;
-
-    use super::*;
-    use crate::mirror::Mirror;
-
-    fn take(mirror: &mut Mirror, message: Message) {
-        mirror.take(WatchResponse { message: Some(message), revision: 1 });
-    }
-
-    #[test]
-    fn a_mirror_that_takes_every_delta_equals_a_fresh_one() {
-        let mut world =
-            World::new(Timestamp::from_millis(1)).node("n1").service("s/web", |service| service.replicas(2));
-        let mut mirror = Mirror::default();
-        take(&mut mirror, Message::State(whole(&world.snapshot)));
-        let steps: [&dyn Fn(&mut World); 4] = [
-            &|world| world.change_service("s/web", |service| service.replicas = 3),
-            &|world| world.disconnect("n1"),
-            &|world| world.remove_stack("s", false),
-            &|world| *world = world.clone().service("t/db", |service| service),
-        ];
-        for step in steps {
-            let before = world.snapshot.clone();
-            step(&mut world);
-            take(&mut mirror, Message::Delta(delta(&before, &world.snapshot).unwrap()));
-            let mut fresh = Mirror::default();
-            take(&mut fresh, Message::State(whole(&world.snapshot)));
-            assert_eq!(mirror, fresh);
-        }
-    }
-
-    #[test]
-    fn a_replicas_status_shows_in_its_service_too() {
-        let mut world = World::new(Timestamp::from_millis(1)).node("n1").service("s/web", |service| service);
-        let replica = gantry_model::Replica {
-            id: gantry_model::ReplicaId::new("r1").unwrap(),
-            service: "s/web".parse().unwrap(),
-            slot: 1,
-            revision: 1,
-            goal: gantry_model::Goal::Run,
-            node: world.snapshot.nodes.keys().next().cloned(),
-            addresses: Default::default(),
-            restart_sequence: 0,
-            pending: None,
-            drain: None,
-            pause: None,
-            leave: false,
-            outcome: None,
-            created_at: world.now,
-        };
-        world.commit(&[gantry_model::Change::Put(gantry_model::Record::Replica(Arc::new(replica.clone())))]);
-        let before = world.snapshot.clone();
-        world.see(&replica.id, |status| status.phase = Phase::Running);
-        let delta = delta(&before, &world.snapshot).unwrap();
-        let kinds: Vec<_> = delta.upserts.iter().map(|object| object.key.as_ref().unwrap().kind()).collect();
-        assert_eq!(kinds, [Kind::Service, Kind::Replica]);
-    }
-
-    #[test]
-    fn the_feed_carries_no_environment() {
-        let world = World::new(Timestamp::from_millis(1)).service("s/web", |service| {
-            service.container(|container| {
-                drop(container.environment.insert("PASSWORD".into(), "hunter2".into()));
-            })
-        });
-        let mut mirror = Mirror::default();
-        take(&mut mirror, Message::State(whole(&world.snapshot)));
-        let container = mirror.services["s/web"].spec.as_ref().unwrap().container.as_ref().unwrap();
-        assert!(container.environment.is_empty());
-    }
 }

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use gantry_api::feed::v1::WatchRequest;
 use gantry_api::feed::v1::feed_service_client::FeedServiceClient;
 use gantry_api::feed::v1::feed_service_server::FeedServiceServer;
+use gantry_api::feed::v1::watch_response::Message;
+use gantry_api::feed::v1::{Delta, Kind, WatchRequest};
 use gantry_boot::{Credentials, Server, connect_lazy, install_crypto};
 use gantry_feed::{Feed, Mirror, follow};
 use gantry_identity::{Authority, Bundle, Grant, Identity, Role};
@@ -102,6 +103,30 @@ async fn a_reader_keeps_up_and_catches_up_after_the_server_was_away() {
     stop.cancel();
     again.stop.cancel();
     again.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watchdog_reads_of_health_and_hears_the_time_while_nothing_changes() {
+    let certificates = Certificates::new();
+    let world = World::new(Timestamp::from_millis(1)).node("n1").service("shop/web", |web| web);
+    let (_states, snapshots) = watch::channel(Arc::new(world.snapshot.clone()));
+    let server = serve(&certificates.of(Role::Scheduler), "127.0.0.1:0", snapshots).await;
+    for (role, of_watchdogs) in [(Role::Watchdog, 2), (Role::Viewer, 0)] {
+        let channel =
+            connect_lazy(&server.address.to_string(), Role::Scheduler, "", &certificates.of(role)).unwrap();
+        let mut feed = FeedServiceClient::new(channel).watch(WatchRequest {}).await.unwrap().into_inner();
+        let mut next = async || timeout(PATIENCE, feed.message()).await.unwrap().unwrap().unwrap();
+        let first = next().await;
+        let Some(Message::State(state)) = first.message else { panic!("{first:?}") };
+        let health = [Kind::Case, Kind::Hearing, Kind::Course];
+        let told =
+            state.objects.iter().filter(|object| health.contains(&object.key.as_ref().unwrap().kind()));
+        assert_eq!(told.count(), of_watchdogs, "{role}");
+        let second = next().await;
+        assert_eq!(second.message, Some(Message::Delta(Delta::default())));
+        assert!(first.now.is_some() && second.now.map(|now| now.seconds) >= first.now.map(|now| now.seconds));
+    }
+    server.stop.cancel();
 }
 
 #[tokio::test]

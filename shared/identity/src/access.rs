@@ -34,6 +34,8 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.cluster.v1.ServiceService", "StopService", CHANGE),
     ("gantry.cluster.v1.ServiceService", "StartService", CHANGE),
     ("gantry.cluster.v1.ServiceService", "RemoveService", CHANGE),
+    ("gantry.cluster.v1.AutoscaleService", "ListAutoscaled", READ),
+    ("gantry.cluster.v1.AutoscaleService", "SetAutoscale", CHANGE),
     ("gantry.cluster.v1.ReplicaService", "ListReplicas", READ),
     ("gantry.cluster.v1.ReplicaService", "StreamLogs", READ),
     ("gantry.cluster.v1.ReplicaService", "StreamStats", READ),
@@ -58,19 +60,39 @@ const TABLE: &[(&str, &str, &[Role])] = &[
     ("gantry.cluster.v1.EventService", "ListEvents", READ),
     ("gantry.cluster.v1.EventService", "WatchEvents", READ),
     ("gantry.cluster.v1.RouteService", "GetRoutes", READ),
-    ("gantry.cluster.v1.TrafficService", "GetTraffic", READ),
+    ("gantry.cluster.v1.AlertService", "ListAlerts", READ),
+    ("gantry.cluster.v1.AlertService", "ListAlertHistory", READ),
+    ("gantry.cluster.v1.AlertService", "CreateSilence", CHANGE),
+    ("gantry.cluster.v1.AlertService", "ListSilences", READ),
+    ("gantry.cluster.v1.AlertService", "RemoveSilence", CHANGE),
+    ("gantry.cluster.v1.AlertService", "GetAlertConfig", READ),
+    // The watchdog posts to what is set here, from the network of the scheduler's host: what listens there
+    // for nobody but the host, such as an engine's API, takes that for the host's own.
+    ("gantry.cluster.v1.AlertService", "SetAlertConfig", &[Admin]),
+    // Only to whom an admin has set.
+    ("gantry.cluster.v1.AlertService", "TestReceivers", CHANGE),
+    // Rules of alerts look at traffic, too.
+    ("gantry.cluster.v1.TrafficService", "GetTraffic", &[Admin, Operator, Viewer, Watchdog]),
     ("gantry.cluster.v1.TrafficService", "WatchTraffic", READ),
+    ("gantry.cluster.v1.UsageService", "GetAdvice", READ),
+    ("gantry.cluster.v1.UsageService", "GetHistory", READ),
     // The scheduler, for the cluster's own services.
     ("gantry.node.v1.SessionService", "Session", &[Node]),
     ("gantry.node.v1.RelayService", "Relay", &[Node]),
     ("gantry.node.v1.TransferService", "FetchImage", &[Node]),
     ("gantry.node.v1.TransferService", "FetchVolume", &[Node]),
-    ("gantry.node.v1.MemberService", "Renew", &[Node, Proxy]),
+    ("gantry.node.v1.MemberService", "Renew", &[Node, Proxy, Watchdog]),
     ("gantry.node.v1.MemberService", "GetSelf", &[Node]),
     ("gantry.node.v1.MemberService", "Leave", &[Node]),
     ("gantry.node.v1.RoutingService", "StreamTables", &[Proxy]),
     ("gantry.node.v1.RoutingService", "ReportTraffic", &[Proxy]),
     ("gantry.feed.v1.FeedService", "Watch", &[Admin, Operator, Viewer, Watchdog]),
+    ("gantry.feed.v1.AlertFeedService", "WatchAlerts", &[Watchdog]),
+    ("gantry.feed.v1.AlertFeedService", "ReportAlerts", &[Watchdog]),
+    ("gantry.feed.v1.VerdictService", "Lead", &[Watchdog]),
+    ("gantry.feed.v1.VerdictService", "Submit", &[Watchdog]),
+    // Watchdogs, for people.
+    ("gantry.watchdog.v1.WatchdogService", "GetStatus", READ),
     // Proxies, for people.
     ("gantry.proxy.v1.ProxyService", "GetRoutes", READ),
     ("gantry.proxy.v1.ProxyService", "GetEndpoints", READ),
@@ -202,8 +224,24 @@ mod tests {
             );
             let of_proxies = service.ends_with("RoutingService") || path.ends_with("MemberService/Renew");
             assert_eq!(may_call(Proxy, &path), of_proxies, "{path}");
-            assert_eq!(may_call(Watchdog, &path), service.ends_with("FeedService"), "{path}");
+            let of_watchdogs = service.starts_with("gantry.feed.")
+                || path.ends_with("TrafficService/GetTraffic")
+                || path.ends_with("MemberService/Renew");
+            assert_eq!(may_call(Watchdog, &path), of_watchdogs, "{path}");
             assert!(!may_call(Scheduler, &path), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_reaches_a_host_itself_takes_an_admin() {
+        for (path, also_operators) in [
+            ("/gantry.cluster.v1.AlertService/SetAlertConfig", false),
+            ("/gantry.cluster.v1.AlertService/TestReceivers", true),
+            ("/gantry.cluster.v1.ResourceService/CreateVolume", false),
+            ("/gantry.agent.v1.ContainerService/Exec", false),
+        ] {
+            assert!(may_call(Admin, path) && !may_call(Viewer, path), "{path}");
+            assert_eq!(may_call(Operator, path), also_operators, "{path}");
         }
     }
 

@@ -39,6 +39,19 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// That of a certificate in PEM, the first one if there are several.
+    pub fn of(pem: &str) -> Result<Self, BadCertificate> {
+        let unreadable = |error: String| BadCertificate::Unreadable(error);
+        let (_, pem) = parse_x509_pem(pem.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
+        let certificate = pem.parse_x509().map_err(|error| unreadable(error.to_string()))?;
+        let time =
+            |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        Ok(Self {
+            from: time(certificate.validity().not_before.timestamp()),
+            until: time(certificate.validity().not_after.timestamp()),
+        })
+    }
+
     /// When it was made: it is good from a little earlier on, since clocks differ.
     pub fn made(&self) -> SystemTime {
         self.from + crate::authority::CLOCK_SKEW
@@ -142,16 +155,7 @@ impl Bundle {
 
     /// When its certificate is good.
     pub fn validity(&self) -> Result<Validity, BadCertificate> {
-        let unreadable = |error: String| BadCertificate::Unreadable(error);
-        let (_, pem) =
-            parse_x509_pem(self.certificate.as_bytes()).map_err(|error| unreadable(error.to_string()))?;
-        let certificate = pem.parse_x509().map_err(|error| unreadable(error.to_string()))?;
-        let time =
-            |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        Ok(Validity {
-            from: time(certificate.validity().not_before.timestamp()),
-            until: time(certificate.validity().not_after.timestamp()),
-        })
+        Validity::of(&self.certificate)
     }
 }
 

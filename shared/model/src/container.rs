@@ -96,6 +96,12 @@ pub struct Container {
     pub runtime: Option<String>,
     /// How readily the kernel kills it when memory runs out, -1000..=1000.
     pub oom_score_adj: Option<i32>,
+    /// What runs in it after every start, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub post_start: Vec<Hook>,
+    /// What runs in it before it is asked to end, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pre_stop: Vec<Hook>,
 }
 
 impl fmt::Debug for Container {
@@ -125,6 +131,11 @@ impl Container {
         let mut powers = Vec::new();
         if self.privileged {
             powers.push("privileged".to_owned());
+        }
+        for (key, hooks) in [("post_start", &self.post_start), ("pre_stop", &self.pre_stop)] {
+            if hooks.iter().any(|hook| hook.privileged) {
+                powers.push(format!("privileged in {key}"));
+            }
         }
         if !self.devices.is_empty() {
             powers.push("devices".to_owned());
@@ -198,6 +209,33 @@ impl Healthcheck {
     /// Whether it switches the image's own check off.
     pub fn is_none(&self) -> bool {
         self.test.first().is_some_and(|word| word == "NONE")
+    }
+}
+
+/// A further process that runs in a container at a point of its life.
+///
+/// Values of its environment may be secret: `Debug` shows names only.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hook {
+    /// Its words.
+    pub command: Vec<String>,
+    /// The user; `None` is the container's.
+    pub user: Option<String>,
+    /// The folder; `None` is the container's.
+    pub working_dir: Option<String>,
+    /// Further environment.
+    pub environment: BTreeMap<String, String>,
+    /// With all powers of the host.
+    pub privileged: bool,
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook")
+            .field("command", &self.command)
+            .field("environment", &self.environment.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 

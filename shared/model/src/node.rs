@@ -23,6 +23,9 @@ pub struct Node {
     /// What people let it do.
     #[serde(default)]
     pub availability: Availability,
+    /// Since when it gets nothing new, because too much failed there.
+    #[serde(default)]
+    pub quarantined_since: Option<Timestamp>,
     /// What it is in the cluster.
     #[serde(default)]
     pub role: NodeRole,

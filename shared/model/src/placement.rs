@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::node::{Node, NodeRole};
 
+/// These words are in the reason why a replica waits where nodes have too little processor time or memory left.
+pub const NO_ROOM: &str = "no room";
+
 /// How many replicas a service has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -253,6 +256,7 @@ mod tests {
             agent_port: 7071,
             labels: BTreeMap::from([("zone".into(), "A".into())]),
             availability: Availability::Active,
+            quarantined_since: None,
             role: NodeRole::Worker,
             host: Host {
                 hostname: "machine".into(),

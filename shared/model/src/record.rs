@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::{Alert, AlertConfig, Silence};
 use crate::ids::{ClusterId, NodeId, ReplicaId, ServiceId, StackName};
 use crate::lineage::Term;
 use crate::membership::{Denied, JoinToken};
@@ -185,6 +186,9 @@ pub enum Record {
     Event(Arc<Event>),
     Token(Arc<JoinToken>),
     Denied(Arc<Denied>),
+    AlertConfig(Arc<AlertConfig>),
+    Alert(Arc<Alert>),
+    Silence(Arc<Silence>),
 }
 
 /// Under what a thing is stored.
@@ -203,6 +207,9 @@ pub enum Key {
     Event(u64),
     Token(String),
     Denied(String),
+    AlertConfig,
+    Alert(u64),
+    Silence(String),
 }
 
 /// A stored key or value that this version cannot read.
@@ -229,6 +236,9 @@ impl Key {
             Self::Event(sequence) => format!("events/{sequence:020}"),
             Self::Token(id) => format!("tokens/{id}"),
             Self::Denied(holder) => format!("denied/{holder}"),
+            Self::AlertConfig => "alert-config".to_owned(),
+            Self::Alert(id) => format!("alerts/{id:020}"),
+            Self::Silence(id) => format!("silences/{id}"),
         }
     }
 }
@@ -249,6 +259,9 @@ impl Record {
             Self::Event(event) => Key::Event(event.sequence),
             Self::Token(token) => Key::Token(token.id.clone()),
             Self::Denied(denied) => Key::Denied(denied.holder.clone()),
+            Self::AlertConfig(_) => Key::AlertConfig,
+            Self::Alert(alert) => Key::Alert(alert.id),
+            Self::Silence(silence) => Key::Silence(silence.id.clone()),
         }
     }
 
@@ -267,6 +280,9 @@ impl Record {
             Self::Event(record) => serde_json::to_vec(record),
             Self::Token(record) => serde_json::to_vec(record),
             Self::Denied(record) => serde_json::to_vec(record),
+            Self::AlertConfig(record) => serde_json::to_vec(record),
+            Self::Alert(record) => serde_json::to_vec(record),
+            Self::Silence(record) => serde_json::to_vec(record),
         };
         // Maps have text keys and every field is a plain value: this cannot fail.
         encoded.unwrap_or_default()
@@ -290,6 +306,9 @@ impl Record {
             "events" => read(value).map(Self::Event),
             "tokens" => read(value).map(Self::Token),
             "denied" => read(value).map(Self::Denied),
+            "alert-config" => read(value).map(Self::AlertConfig),
+            "alerts" => read(value).map(Self::Alert),
+            "silences" => read(value).map(Self::Silence),
             _ => {
                 return Err(Unreadable {
                     path: path.to_owned(),

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::heal::Repair;
 use crate::ids::{NodeId, ReplicaId, ServiceId};
 use crate::time::Timestamp;
 
@@ -37,8 +38,14 @@ pub struct Replica {
     pub node: Option<NodeId>,
     /// Its address on each network, by the network's key.
     pub addresses: BTreeMap<String, Ipv4Addr>,
-    /// The newest restart that was asked of it.
+    /// The newest restart of its service that was asked of it.
     pub restart_sequence: u64,
+    /// How often it was restarted in order to repair it.
+    #[serde(default)]
+    pub repairs: u32,
+    /// The repair that is under way.
+    #[serde(default)]
+    pub repair: Option<Repair>,
     /// Why it is not placed.
     pub pending: Option<String>,
     /// Since when it drains.
@@ -56,6 +63,11 @@ pub struct Replica {
 }
 
 impl Replica {
+    /// The newest restart that its agent is to make, whoever asked for it. It only grows.
+    pub fn asked_restarts(&self) -> u64 {
+        self.restart_sequence + u64::from(self.repairs)
+    }
+
     /// The name for its container.
     pub fn container_name(&self) -> String {
         format!("{}-{}-{}-{}", self.service.stack(), self.service.name(), self.slot, self.id)

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::container::{Container, MountSource};
 use crate::ids::ServiceId;
 use crate::port::Port;
+use crate::probe::Checks;
 use crate::spec::{ServiceNetwork, network_keys};
 use crate::time::Timestamp;
 
@@ -58,6 +59,10 @@ pub struct Revision {
     /// What its image runs on, such as `linux/amd64`, where that is known.
     #[serde(default)]
     pub platform: Option<String>,
+    /// How its replicas are checked. Containers do not see that, so it may change; but while a service is
+    /// updated, old replicas are checked as they were before.
+    #[serde(default)]
+    pub checks: Checks,
     /// When it was made.
     pub created_at: Timestamp,
 }

@@ -1,11 +1,14 @@
 //! A deployed service: what was asked for, and what became of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::autoscale::AutoscaleMode;
 use crate::container::{Container, MountSource, NetworkMode};
+use crate::heal::PastRepair;
 use crate::ids::{NodeId, ServiceId};
 use crate::placement::Mode;
 use crate::port::{Port, PublishMode};
@@ -46,9 +49,20 @@ pub struct Service {
     /// The slot of each node, for a service that has one replica on every node.
     #[serde(default)]
     pub node_slots: BTreeMap<NodeId, u32>,
+    /// The repairs of late, oldest first.
+    #[serde(default)]
+    pub repairs: Vec<PastRepair>,
 }
 
 impl Service {
+    /// A change that has not gone on for this long is stuck, and holds up no repair of what serves meanwhile.
+    pub const STUCK: Duration = Duration::from_mins(2);
+
+    /// When its newest change went on last: it was asked for then, or a batch of replicas was replaced.
+    pub fn progressed_at(&self) -> Timestamp {
+        self.last_batch_at.map_or(self.updated_at, |last| last.max(self.updated_at))
+    }
+
     /// The ports on which proxies listen for it, with the ones that were chosen filled in.
     pub fn ingress_ports(&self) -> impl Iterator<Item = Port> {
         self.spec.ingress_ports().map(|port| {
@@ -87,6 +101,8 @@ impl Service {
             Some(EndpointMode::Dnsrr) => Reached::InRotation,
             None if self.spec.speaks_udp() => Reached::Directly,
             None if self.replicas > 1 || self.is_global() => Reached::Virtually,
+            // It may have more at any time, or none: then the proxy takes what comes.
+            None if self.spec.autoscale.is_some() => Reached::Virtually,
             None => {
                 let of_hosts = self.spec.ports.iter().filter(|port| port.mode == PublishMode::Host);
                 let fixed_port = of_hosts.clone().any(|port| port.published.is_some());
@@ -96,6 +112,12 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// Whether it is scaled to zero: it has no replica until somebody wants something of it.
+    pub fn sleeps(&self) -> bool {
+        let on = self.spec.autoscale.as_ref().is_some_and(|rules| rules.mode == AutoscaleMode::Auto);
+        on && self.replicas == 0 && !self.stopped && !self.removing && !self.is_global()
     }
 
     /// How many replicas it is to have now.
@@ -164,6 +186,7 @@ mod tests {
             updated_at: Timestamp::default(),
             assigned_ports: BTreeMap::new(),
             node_slots: BTreeMap::new(),
+            repairs: Vec::new(),
         };
         assert_ne!(service("a").next_replica_id(), service("b").next_replica_id());
         assert_eq!(service("a").next_replica_id().len(), 10);

@@ -1,16 +1,20 @@
 //! Everything that is known at one moment.
 
+mod readiness;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+use crate::alert::{Alert, AlertConfig, Silence};
+use crate::heal::Stamp;
 use crate::ids::{NodeId, ReplicaId, ServiceId, StackName};
 use crate::lineage::Lineage;
 use crate::membership::{Denied, JoinToken};
 use crate::node::{Node, Proxy};
 use crate::record::{Cluster, Event, Key, Network, Record, Volume};
-use crate::replica::{Goal, Replica};
+use crate::replica::Replica;
 use crate::revision::Revision;
 use crate::service::Service;
 use crate::stack::Stack;
@@ -57,8 +61,18 @@ pub struct Snapshot {
     pub tokens: Map<String, Arc<JoinToken>>,
     /// Whose certificates are refused, by holder.
     pub denied: Map<String, Arc<Denied>>,
+    /// The user's rules of alerts, and whom to tell.
+    pub alert_config: Arc<AlertConfig>,
+    /// Active and past alerts by number.
+    pub alerts: Map<u64, Arc<Alert>>,
+    /// What keeps alerts from being sent, by id.
+    pub silences: Map<String, Arc<Silence>>,
     /// What agents see of replicas.
     pub statuses: Map<ReplicaId, Arc<ReplicaStatus>>,
+    /// Since when replicas are as they are.
+    pub stamps: Map<ReplicaId, Arc<Stamp>>,
+    /// The services of which a replica has been ready since the scheduler started.
+    pub served: Set<ServiceId>,
     /// What is known of agents.
     pub node_statuses: Map<NodeId, Arc<NodeStatus>>,
     /// The table that each connected proxy serves by.
@@ -109,7 +123,12 @@ impl Snapshot {
             events: Map::new_sync(),
             tokens: Map::new_sync(),
             denied: Map::new_sync(),
+            alert_config: Arc::default(),
+            alerts: Map::new_sync(),
+            silences: Map::new_sync(),
             statuses: Map::new_sync(),
+            stamps: Map::new_sync(),
+            served: Set::new_sync(),
             node_statuses: Map::new_sync(),
             acks: Map::new_sync(),
             serving: Map::new_sync(),
@@ -154,6 +173,9 @@ impl Snapshot {
             Record::Event(event) => self.events.insert_mut(event.sequence, event.clone()),
             Record::Token(token) => self.tokens.insert_mut(token.id.clone(), token.clone()),
             Record::Denied(denied) => self.denied.insert_mut(denied.holder.clone(), denied.clone()),
+            Record::AlertConfig(config) => self.alert_config = config.clone(),
+            Record::Alert(alert) => self.alerts.insert_mut(alert.id, alert.clone()),
+            Record::Silence(silence) => self.silences.insert_mut(silence.id.clone(), silence.clone()),
         }
     }
 
@@ -161,12 +183,16 @@ impl Snapshot {
         match key {
             Key::Cluster => {}
             Key::Stack(name) => drop(self.stacks.remove_mut(name)),
-            Key::Service(id) => drop(self.services.remove_mut(id)),
+            Key::Service(id) => {
+                self.services.remove_mut(id);
+                self.served.remove_mut(id);
+            }
             Key::Revision(id, number) => drop(self.revisions.remove_mut(&(id.clone(), *number))),
             Key::Replica(id) => {
                 self.unindex(id);
                 self.replicas.remove_mut(id);
                 self.statuses.remove_mut(id);
+                self.stamps.remove_mut(id);
             }
             Key::Node(id) => {
                 self.nodes.remove_mut(id);
@@ -183,6 +209,9 @@ impl Snapshot {
             Key::Event(sequence) => drop(self.events.remove_mut(sequence)),
             Key::Token(id) => drop(self.tokens.remove_mut(id)),
             Key::Denied(holder) => drop(self.denied.remove_mut(holder)),
+            Key::AlertConfig => self.alert_config = Arc::default(),
+            Key::Alert(id) => drop(self.alerts.remove_mut(id)),
+            Key::Silence(id) => drop(self.silences.remove_mut(id)),
         }
     }
 
@@ -260,34 +289,6 @@ impl Snapshot {
             .find(|volume| volume.node.is_some() && volume.node == replica.node)
     }
 
-    /// Whether a replica may take traffic, as last known. One on a lost node may not.
-    pub fn is_ready(&self, replica: &Replica) -> bool {
-        self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready) && !self.is_lost(replica)
-    }
-
-    /// Whether proxies send a replica new requests: it is ready, and on its way neither out nor through
-    /// a restart.
-    pub fn takes_traffic(&self, replica: &Replica) -> bool {
-        replica.goal == Goal::Run
-            && replica.pause.is_none()
-            && self.is_ready(replica)
-            && self
-                .status_of(&replica.id)
-                .is_some_and(|status| status.restart_sequence >= replica.restart_sequence)
-    }
-
-    /// Whether proxies know a replica as one that answers. Of one that nothing can replace, because its
-    /// volume is on its node, what was known last holds also when the node is lost: the way from here to
-    /// there may be cut where the way from its clients is not.
-    pub fn is_endpoint(&self, replica: &Replica) -> bool {
-        self.takes_traffic(replica)
-            || replica.goal == Goal::Run
-                && replica.pause.is_none()
-                && self.is_lost(replica)
-                && self.status_of(&replica.id).is_some_and(ReplicaStatus::is_ready)
-                && self.pinned_by(replica).is_some()
-    }
-
     /// Which history of changes this state has.
     pub fn lineage(&self) -> Lineage {
         Lineage {
@@ -337,7 +338,7 @@ mod tests {
             service: service.parse().unwrap(),
             slot,
             revision: 1,
-            goal: Goal::Run,
+            goal: crate::Goal::Run,
             node: node.map(|node| NodeId::new(node).unwrap()),
             addresses: Default::default(),
             restart_sequence: 0,
@@ -345,6 +346,8 @@ mod tests {
             drain: None,
             pause: None,
             leave: false,
+            repairs: 0,
+            repair: None,
             outcome: None,
             created_at: Timestamp::default(),
         })))

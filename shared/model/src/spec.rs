@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::container::{Container, NetworkMode, RestartPolicy};
+use crate::autoscale::Autoscale;
+use crate::container::{Container, Healthcheck, NetworkMode, RestartPolicy};
 use crate::placement::{Mode, Placement};
 use crate::port::{Port, Protocol, PublishMode};
+use crate::probe::{Checks, HealPolicy, HealthProbe};
 use crate::revision::Template;
 use crate::route::{Policy, Route};
 
@@ -31,6 +33,12 @@ pub struct ServiceSpec {
     pub placement: Placement,
     /// It never runs twice, even where a node is cut off.
     pub exclusive: bool,
+    /// Whether a replica may take traffic.
+    pub readiness: Option<HealthProbe>,
+    /// Whether a replica needs a repair.
+    pub liveness: Option<HealthProbe>,
+    /// What is done about a replica that is unhealthy.
+    pub heal: HealPolicy,
     /// How replicas are replaced.
     pub update: UpdatePolicy,
     /// When the image is pulled.
@@ -43,9 +51,16 @@ pub struct ServiceSpec {
     pub routes: Vec<Route>,
     /// How proxies choose among its replicas.
     pub policy: Policy,
+    /// How many replicas it has by its load.
+    pub autoscale: Option<Autoscale>,
 }
 
 impl ServiceSpec {
+    /// How many replicas it has when it slept and nobody is to wake it any more.
+    pub fn replicas_awake(&self) -> u32 {
+        self.replicas.unwrap_or(1).max(1)
+    }
+
     /// The part that its containers see, with the image resolved to `digest`.
     pub fn template(&self, digest: Option<String>) -> Template {
         Template {
@@ -59,6 +74,23 @@ impl ServiceSpec {
                 .collect(),
             image_digest: digest,
         }
+    }
+
+    /// How its replicas are checked, with what goes without saying filled in.
+    pub fn checks(&self) -> Checks {
+        let none = self.readiness.is_none() && self.liveness.is_none();
+        // Whoever switches the image's health check off wants none.
+        let switched_off = self.container.healthcheck.as_ref().is_some_and(Healthcheck::is_none);
+        let mut published = Vec::new();
+        if none && !switched_off && self.container.network_mode != NetworkMode::None {
+            for port in self.ingress_ports().filter(|port| port.protocol == Protocol::Tcp) {
+                if published.len() < Checks::PUBLISHED && !published.contains(&port.target) {
+                    published.push(port.target);
+                }
+            }
+        }
+        let readiness = self.readiness.clone().or_else(|| self.liveness.clone());
+        Checks { readiness, liveness: self.liveness.clone(), published }
     }
 
     /// The keys of the networks that it joins.

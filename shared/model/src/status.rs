@@ -60,12 +60,47 @@ pub struct ReplicaStatus {
     pub restart_sequence: u64,
     /// The ports of the host that lead to it.
     pub ports: Vec<Port>,
+    /// What the agent's own checks say about traffic; `None` where there are none.
+    pub probe_ready: Option<bool>,
+    /// What the last failed check said.
+    pub probe_message: String,
+    /// Its last ends, oldest first.
+    pub ends: Vec<End>,
+}
+
+/// One end of a replica's process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// When, by the clock of its engine. Held only against other ends of the same replica.
+    pub at: Timestamp,
+    /// When, by the scheduler's clock; `None` with the agent.
+    #[serde(skip)]
+    pub heard_at: Option<Timestamp>,
+    /// The exit code.
+    pub exit_code: i32,
+    /// The kernel killed it because its memory ran out.
+    pub oom_killed: bool,
+    /// The last lines that it wrote.
+    pub last_lines: String,
+    /// Its agent had asked it to end.
+    #[serde(default)]
+    pub asked: bool,
+    /// It was asked to end, did not within its grace, and was killed.
+    #[serde(default)]
+    pub killed_after_grace: bool,
+}
+
+impl End {
+    /// Ends of a replica that are kept.
+    pub const KEPT: usize = 8;
+    /// Bytes of its last lines that are kept.
+    pub const LINES: usize = 4 << 10;
 }
 
 impl ReplicaStatus {
     /// Whether it may take traffic.
     pub fn is_ready(&self) -> bool {
-        self.phase == Phase::Running && self.health.permits_traffic()
+        self.phase == Phase::Running && self.health.permits_traffic() && self.probe_ready != Some(false)
     }
 }
 
@@ -88,6 +123,12 @@ pub struct NodeStatus {
     pub overlay_error: Option<String>,
     /// The nodes that it does not reach over a network they share.
     pub broken_paths: BTreeSet<BrokenPath>,
+    /// Disks that are nearly full: whose, and how much of them is used, in per cent.
+    pub full_disks: BTreeMap<String, u32>,
+    /// How much of the fullest of its disks is used, in per cent; `None`: not known.
+    pub disk_used_percent: Option<u32>,
+    /// When its agent's certificate ends.
+    pub certificate_expires_at: Option<Timestamp>,
     /// Since when nothing was heard of its agent; `None` while its heartbeats come.
     pub silent_since: Option<Timestamp>,
     /// Something was heard of its proxy of late.
@@ -100,6 +141,8 @@ pub struct NodeStatus {
     pub returned_at: Option<Timestamp>,
     /// What was concluded of it.
     pub verdict: Verdict,
+    /// It would be lost, had not more than half of the nodes gone at once.
+    pub held: bool,
     /// The images of the cluster that it has, by the digests of their configs.
     pub images: BTreeSet<String>,
     /// The images that it is fetching from other nodes, by the digests of their configs.

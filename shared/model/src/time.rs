@@ -1,7 +1,7 @@
 //! Points in time, always passed in, never read from a clock here.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,14 @@ impl Timestamp {
     /// The time from `earlier` to here; zero if it is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// A time before 1970 is 1970.
+    fn from(time: SystemTime) -> Self {
+        let millis = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        Self(i64::try_from(millis).unwrap_or(i64::MAX))
     }
 }
 

@@ -1,6 +1,6 @@
 use gantry_model::{
-    Condition, Container, Dependency, EndpointMode, Mode, Mount, MountSource, NetworkMode, Port, PublishMode,
-    RestartPolicy, Route, ServiceNetwork, ServiceSpec, UpdateOrder,
+    Autoscale, Condition, Container, Dependency, EndpointMode, Mode, Mount, MountSource, NetworkMode, Port,
+    PublishMode, RestartPolicy, Route, ServiceNetwork, ServiceSpec, UpdateOrder,
 };
 
 /// Builds what is asked for one service; it has one replica of the image `test` unless told otherwise.
@@ -33,6 +33,12 @@ impl ServiceBuilder {
     /// Publishes `port` of the container on the same port of the replica's own node.
     pub fn host_port(mut self, port: u16) -> Self {
         self.spec.ports.push(Port { mode: PublishMode::Host, ..Port::new(port, Some(port)) });
+        self
+    }
+
+    /// Has as many replicas as its load needs.
+    pub fn autoscale(mut self, rules: Autoscale) -> Self {
+        self.spec.autoscale = Some(rules);
         self
     }
 

@@ -41,6 +41,11 @@ impl World {
         for change in changes {
             self.snapshot.apply(change);
         }
+        for change in changes {
+            if let Key::Replica(id) = change.key() {
+                self.snapshot.restamp(&id, self.now);
+            }
+        }
         self.snapshot.revision += 1;
     }
 
@@ -59,6 +64,7 @@ impl World {
             agent_port: 7071,
             labels: BTreeMap::new(),
             availability: Availability::Active,
+            quarantined_since: None,
             role: NodeRole::Worker,
             host,
             joined_at: self.now,
@@ -135,6 +141,7 @@ impl World {
             updated_at: self.now,
             assigned_ports: BTreeMap::new(),
             node_slots: BTreeMap::new(),
+            repairs: Vec::new(),
         })));
         self
     }
@@ -149,6 +156,7 @@ impl World {
             template,
             hash,
             platform: None,
+            checks: spec.checks(),
             created_at,
         })));
     }
@@ -258,7 +266,11 @@ impl World {
         let id = NodeId::new(node).unwrap();
         let mut status = self.snapshot.node_statuses[&id].as_ref().clone();
         change(&mut status);
-        self.snapshot.node_statuses.insert_mut(id, Arc::new(status));
+        self.snapshot.node_statuses.insert_mut(id.clone(), Arc::new(status));
+        let there: Vec<ReplicaId> = self.snapshot.replicas_on(&id).map(|one| one.id.clone()).collect();
+        for replica in there {
+            self.snapshot.restamp(&replica, self.now);
+        }
     }
 
     /// Time passes.
@@ -270,7 +282,7 @@ impl World {
     pub fn see(&mut self, id: &ReplicaId, change: impl FnOnce(&mut ReplicaStatus)) {
         let mut status = self.snapshot.status_of(id).cloned().unwrap_or_default();
         change(&mut status);
-        self.snapshot.statuses.insert_mut(id.clone(), Arc::new(status));
+        self.snapshot.see(id, Some(status), self.now);
         self.snapshot.sequence += 1;
     }
 
@@ -283,7 +295,7 @@ impl World {
             }
             let phase = if replica.goal == Goal::Stop { Phase::Removed } else { Phase::Running };
             self.see(&replica.id, |status| {
-                (status.phase, status.restart_sequence) = (phase, replica.restart_sequence);
+                (status.phase, status.restart_sequence) = (phase, replica.asked_restarts());
             });
         }
     }

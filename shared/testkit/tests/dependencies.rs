@@ -13,14 +13,15 @@ use serde_json::Value;
 const LAYERS: &[&[&str]] = &[
     &["gantry-api"],
     &["gantry-model"],
-    &["gantry-identity", "gantry-compose", "gantry-store", "gantry-boot", "gantry-feed"],
+    &["gantry-autoscale", "gantry-identity", "gantry-compose", "gantry-store", "gantry-boot", "gantry-feed"],
     &["gantry-testkit"],
-    &["gantry-agent", "gantry-cli", "gantry-proxy", "gantry-scheduler"],
+    &["gantry-agent", "gantry-cli", "gantry-proxy", "gantry-scheduler", "gantry-watchdog"],
     &["gantry-e2e", "gantry-probe"],
 ];
 
 /// The one exception to "nothing inside a layer depends on its neighbours": what speaks gRPC is served by boot.
-const WITHIN: &[(&str, &str)] = &[("gantry-boot", "gantry-identity"), ("gantry-feed", "gantry-boot")];
+const WITHIN: &[(&str, &str)] =
+    &[("gantry-boot", "gantry-identity"), ("gantry-feed", "gantry-boot"), ("gantry-feed", "gantry-identity")];
 
 fn layer(name: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&name))

@@ -259,7 +259,8 @@ fn take_time(piece: Piece) -> Piece {
     }
 }
 
-/// One sample. CPU is what was used since the engine's sample before, as `docker stats` computes it.
+/// One sample. CPU is what was used since the engine's sample before, as `docker stats` computes it; the first
+/// of a stream has none before it.
 fn sample(stats: &ContainerStatsResponse) -> wire::StreamStatsResponse {
     let usage = |cpu: &Option<bollard::models::ContainerCpuStats>| {
         let cpu = cpu.clone().unwrap_or_default();
@@ -270,11 +271,8 @@ fn sample(stats: &ContainerStatsResponse) -> wire::StreamStatsResponse {
     let (before, system_before, _) = usage(&stats.precpu_stats);
     let elapsed = system.saturating_sub(system_before);
     #[allow(clippy::cast_precision_loss)] // Nanoseconds of CPU: far below what a double holds exactly.
-    let cpu_cores = if elapsed == 0 || before == 0 {
-        0.0
-    } else {
-        now.saturating_sub(before) as f64 / elapsed as f64 * f64::from(cores)
-    };
+    let cpu_cores = (elapsed > 0 && before > 0)
+        .then(|| now.saturating_sub(before) as f64 / elapsed as f64 * f64::from(cores));
     let memory = stats.memory_stats.clone().unwrap_or_default();
     let details = memory.stats.unwrap_or_default();
     // The page cache that can be given back is not counted (cgroup v1 and v2 name it differently).
@@ -297,7 +295,7 @@ fn sample(stats: &ContainerStatsResponse) -> wire::StreamStatsResponse {
     wire::StreamStatsResponse {
         time: stats.read.as_deref().and_then(parse_time),
         cpu_cores,
-        memory: memory.usage.unwrap_or_default().saturating_sub(cache),
+        memory: memory.usage.map(|usage| usage.saturating_sub(cache)),
         memory_limit: memory.limit.unwrap_or_default(),
         network_rx: sum(|network| network.rx_bytes),
         network_tx: sum(|network| network.tx_bytes),
@@ -309,7 +307,28 @@ fn sample(stats: &ContainerStatsResponse) -> wire::StreamStatsResponse {
 
 #[cfg(test)]
 mod tests {
+    use bollard::models::{ContainerCpuStats, ContainerCpuUsage, ContainerMemoryStats};
+
     use super::*;
+
+    #[test]
+    fn what_the_engine_does_not_count_is_unknown_and_no_zero() {
+        let cpu = |total, system| ContainerCpuStats {
+            cpu_usage: Some(ContainerCpuUsage { total_usage: Some(total), ..Default::default() }),
+            system_cpu_usage: Some(system),
+            online_cpus: Some(2),
+            ..Default::default()
+        };
+        let first = ContainerStatsResponse { cpu_stats: Some(cpu(500, 1_000)), ..Default::default() };
+        assert_eq!((sample(&first).cpu_cores, sample(&first).memory), (None, None));
+        let second = ContainerStatsResponse {
+            cpu_stats: Some(cpu(1_000, 2_000)),
+            precpu_stats: Some(cpu(500, 1_000)),
+            memory_stats: Some(ContainerMemoryStats { usage: Some(7), ..Default::default() }),
+            ..Default::default()
+        };
+        assert_eq!((sample(&second).cpu_cores, sample(&second).memory), (Some(1.0), Some(7)));
+    }
 
     #[test]
     fn the_time_is_taken_off_a_line_and_nothing_else() {

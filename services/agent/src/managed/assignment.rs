@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use gantry_api::Invalid;
 use gantry_api::cluster::v1 as cluster;
 use gantry_api::node::v1 as wire;
 use gantry_model::{
-    BadName, Container, Goal, Ipv4Net, NodeId, Port, ReplicaId, ServiceId, StackName, Timestamp,
+    BadName, Checks, Container, Goal, HealthProbe, Ipv4Net, NodeId, Port, ReplicaId, ServiceId, StackName,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +42,23 @@ pub struct Assignment {
     pub restart_sequence: u64,
     /// When this agent first heard of that restart; a container that was started later has had it.
     pub restart_asked_at: Option<Timestamp>,
+    /// How long its process has to end when it is restarted or stopped because it hangs; `None`: as for any stop.
+    #[serde(default)]
+    pub repair_grace: Option<Duration>,
     /// It ran once and has ended.
     pub completed: bool,
+    /// Whether it may take traffic.
+    #[serde(default)]
+    pub readiness: Option<HealthProbe>,
+    /// Whether it needs a repair.
+    #[serde(default)]
+    pub liveness: Option<HealthProbe>,
+    /// Its ports that say whether it may take traffic, where nothing else does.
+    #[serde(default)]
+    pub published_ports: Vec<u16>,
+    /// It never runs twice: only as long as the node's lease lasts.
+    #[serde(default)]
+    pub exclusive: bool,
 }
 
 /// One network on this node.
@@ -178,9 +195,25 @@ impl TryFrom<wire::Assignment> for Assignment {
             ports,
             restart_sequence: assignment.restart_sequence,
             restart_asked_at: None,
+            repair_grace: assignment.repair_grace.and_then(|grace| Duration::try_from(grace).ok()),
             completed: assignment.completed,
+            readiness: assignment.readiness.and_then(|probe| probe_of("readiness", probe)),
+            liveness: assignment.liveness.and_then(|probe| probe_of("liveness", probe)),
+            published_ports: assignment
+                .published_ports
+                .into_iter()
+                .filter_map(|port| u16::try_from(port).ok().filter(|port| *port > 0))
+                .take(Checks::PUBLISHED)
+                .collect(),
+            exclusive: assignment.exclusive,
         })
     }
+}
+
+/// A check that cannot be read is none: its replica runs all the same.
+fn probe_of(field: &str, probe: cluster::HealthProbe) -> Option<HealthProbe> {
+    let read = gantry_model::wire::read_probe(field, probe);
+    read.map_err(|problem| tracing::error!(%problem, "cannot read how a replica is checked")).ok()
 }
 
 impl From<wire::Segment> for Segment {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use gantry_model::{ReplicaId, ReplicaStatus};
+use gantry_model::{End, ReplicaId, ReplicaStatus};
 use tokio::sync::watch;
 
 /// What all statuses are at one moment.
@@ -9,18 +9,24 @@ pub type Statuses = Arc<BTreeMap<ReplicaId, ReplicaStatus>>;
 
 /// Where supervisors write their replicas' status, and the session reads it. Clones share it.
 #[derive(Clone)]
-pub struct Board(watch::Sender<Statuses>);
+pub struct Board {
+    statuses: watch::Sender<Statuses>,
+    /// Written by others than supervisors, and so kept apart; only touched while a status is written.
+    ends: Arc<Mutex<BTreeMap<ReplicaId, Vec<End>>>>,
+}
 
 impl Default for Board {
     fn default() -> Self {
-        Self(watch::channel(Statuses::default()).0)
+        Self { statuses: watch::channel(Statuses::default()).0, ends: Arc::default() }
     }
 }
 
 impl Board {
-    /// Writes the status of a replica.
-    pub fn set(&self, replica: &ReplicaId, status: ReplicaStatus) {
-        self.0.send_if_modified(|statuses| {
+    /// Writes the status of a replica, but for its ends.
+    pub fn set(&self, replica: &ReplicaId, mut status: ReplicaStatus) {
+        self.statuses.send_if_modified(|statuses| {
+            let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            status.ends = ends.get(replica).cloned().unwrap_or_default();
             if statuses.get(replica) == Some(&status) {
                 return false;
             }
@@ -29,20 +35,36 @@ impl Board {
         });
     }
 
+    /// Writes the ends of a replica.
+    pub fn set_ends(&self, replica: &ReplicaId, now: &[End]) {
+        self.statuses.send_if_modified(|statuses| {
+            let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            ends.insert(replica.clone(), now.to_owned());
+            if statuses.get(replica).is_none_or(|status| status.ends == now) {
+                return false;
+            }
+            if let Some(status) = Arc::make_mut(statuses).get_mut(replica) {
+                now.clone_into(&mut status.ends);
+            }
+            true
+        });
+    }
+
     /// Forgets a replica.
     pub fn clear(&self, replica: &ReplicaId) {
-        self.0.send_if_modified(|statuses| {
+        self.statuses.send_if_modified(|statuses| {
+            self.ends.lock().unwrap_or_else(PoisonError::into_inner).remove(replica);
             statuses.contains_key(replica) && Arc::make_mut(statuses).remove(replica).is_some()
         });
     }
 
     /// Hears of every change.
     pub fn subscribe(&self) -> watch::Receiver<Statuses> {
-        self.0.subscribe()
+        self.statuses.subscribe()
     }
 
     /// What the statuses are now.
     pub fn get(&self) -> Statuses {
-        self.0.borrow().clone()
+        self.statuses.borrow().clone()
     }
 }

@@ -1,4 +1,6 @@
-//! What the agent keeps over its own restarts: one small file, replaced whole.
+//! What the agent keeps over its own restarts: small files, replaced whole.
+
+mod next;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +10,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use gantry_model::{Lineage, ReplicaId};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::assignment::{Assignment, Networks, Redirect, Segment, VolumeUse};
@@ -49,26 +52,36 @@ impl Disk {
 
     /// Reads what was saved in `folder`; nothing, if nothing was.
     pub fn load(folder: &Path) -> io::Result<Self> {
-        let path = Self::path(folder);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
-        }
+        read_json(&Self::path(folder))
     }
 
     /// Saves it in `folder`, readable for the agent only. After a crash in the middle the old file is there.
     pub fn save(&self, folder: &Path) -> io::Result<()> {
-        let path = Self::path(folder);
-        let new = path.with_extension("new");
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        fs::File::open(folder)?.sync_all()
+        write_json(&Self::path(folder), self)
+    }
+}
+
+/// Reads a file; the default, if there is none.
+pub fn read_json<T: Default + DeserializeOwned>(path: &Path) -> io::Result<T> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(T::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces a file, readable for the agent only. After a crash in the middle the old one is there.
+pub fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 

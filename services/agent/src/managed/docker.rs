@@ -1,15 +1,17 @@
 //! The Docker Engine as a [`Runtime`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use gantry_api::agent::v1::{FilterValues, RegistryCredential, Volume};
-use gantry_model::{ClusterId, Mount, ReplicaId};
+use gantry_api::agent::v1::{ExecStart, FilterValues, RegistryCredential, Volume};
+use gantry_model::{ClusterId, End, Hook, Mount, ReplicaId, RestartPolicy, Timestamp};
 use prost_types::Timestamp as WireTime;
+use tokio::time::Instant;
 
 use super::assignment::{Assignment, Segment, VolumeUse};
-use super::runtime::{Changed, Changes, Runtime};
+use super::runtime::{Changed, Changes, Runtime, What};
 use crate::engine::{
     Archive, CLUSTER_LABEL, Engine, Error, Flow, Kind, NetworkWanted, Observed, REPLICA_LABEL,
 };
@@ -18,6 +20,12 @@ use crate::transfer::ImageNeeded;
 /// What a container's change can be that matters to its supervisor.
 const ACTIONS: [&str; 10] =
     ["create", "start", "die", "destroy", "pause", "unpause", "oom", "restart", "rename", "health_status"];
+
+/// Of what a process of a check wrote this much is kept.
+const LAST_OUTPUT: usize = 4 << 10;
+
+/// The exit code of what was killed.
+const KILLED: i32 = 137;
 
 /// The label with the move that a volume was made for.
 const MOVE_LABEL: &str = "gantry.move";
@@ -74,7 +82,15 @@ impl Runtime for DockerRuntime {
         Box::pin(self.engine.events(since, None, &filters).filter_map(async |event| match event {
             Ok(event) => {
                 let replica = ReplicaId::new(event.attributes.get(REPLICA_LABEL)?).ok()?;
-                Some(Ok(Changed { time: event.time, id: event.id, replica, gone: event.action == "destroy" }))
+                let exit_code = event.attributes.get("exitCode").and_then(|code| code.parse().ok());
+                let what = match event.action.as_str() {
+                    "start" => What::Started,
+                    "die" => What::Ended { exit_code: exit_code.unwrap_or(-1) },
+                    "oom" => What::OutOfMemory,
+                    "destroy" => What::Gone,
+                    _ => What::Other,
+                };
+                Some(Ok(Changed { time: event.time, id: event.id, replica, what }))
             }
             Err(error) => Some(Err(error)),
         }))
@@ -82,6 +98,10 @@ impl Runtime for DockerRuntime {
 
     async fn create(&self, wanted: &Assignment, image: &str, mounts: Vec<Mount>) -> Result<String, Error> {
         let mut container = wanted.container.clone();
+        // The engine would start it without asking whether it may run: this agent does.
+        if wanted.exclusive {
+            container.restart = Some(RestartPolicy::No);
+        }
         container.mounts.extend(mounts);
         // The mounted resolv.conf says it all; the engine need not know.
         if !wanted.networks.is_empty() {
@@ -101,16 +121,44 @@ impl Runtime for DockerRuntime {
         self.engine.start(id).await
     }
 
-    async fn stop(&self, id: &str) -> Result<(), Error> {
-        self.engine.stop(id, None, None).await
+    async fn stop(&self, id: &str, grace: Option<Duration>) -> Result<bool, Error> {
+        let began = Instant::now();
+        self.engine.stop(id, None, grace).await?;
+        if grace.is_none_or(|grace| grace.is_zero() || began.elapsed() < grace) {
+            return Ok(false);
+        }
+        let seen = self.engine.observe(id).await?;
+        Ok(seen.is_some_and(|seen| seen.exit_code == KILLED))
     }
 
-    async fn restart(&self, id: &str) -> Result<(), Error> {
-        self.engine.restart(id, None).await
+    async fn run_hook(&self, id: &str, hook: &Hook) -> Result<(i32, String), Error> {
+        self.engine.run_hook(id, hook).await
+    }
+
+    async fn last_lines(
+        &self,
+        id: &str,
+        since: Option<Timestamp>,
+        until: Timestamp,
+    ) -> Result<String, Error> {
+        self.engine.last_lines(id, since, until, End::LINES).await
     }
 
     async fn unpause(&self, id: &str) -> Result<(), Error> {
         self.engine.unpause(id).await
+    }
+
+    async fn check_inside(&self, id: &str, command: &[String]) -> Result<(i32, String), Error> {
+        let start = ExecStart { command: command.to_owned(), ..ExecStart::default() };
+        let mut process = self.engine.exec(id, &start).await?;
+        let mut wrote = Vec::new();
+        while let Some(piece) = process.output.next().await {
+            wrote.extend_from_slice(&piece?.data);
+            let too_much = wrote.len().saturating_sub(LAST_OUTPUT);
+            wrote.drain(..too_much);
+        }
+        let code = self.engine.exec_exit_code(&process.id).await?;
+        Ok((code, String::from_utf8_lossy(&wrote).into_owned()))
     }
 
     async fn remove(&self, id: &str) -> Result<(), Error> {

@@ -1,5 +1,8 @@
 //! All replicas of this node.
 
+mod promises;
+mod scraped;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -12,11 +15,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::assignment::{Assignment, Networks, Redirect};
+use super::assignment::Networks;
 use super::board::Board;
+use super::clock::Clock;
 use super::disk::Disk;
+use super::lease::{self, Lease, Standing};
+use super::lives::Lives;
 use super::resolv::Folders;
-use super::runtime::Runtime;
+use super::runtime::{Changed, Runtime};
 use super::segments::Segments;
 use super::supervisor::{Input, Shared, Sight, Supervisor};
 use crate::engine::{Error, Observed};
@@ -28,6 +34,9 @@ const STARTS: usize = 4;
 const STOPS: usize = 16;
 /// How often is tried again to remove what could not be removed.
 const SWEEP_AGAIN: Duration = Duration::from_secs(2);
+
+/// Logs of ended processes that are read at a time.
+const READINGS: usize = 2;
 
 /// What became of an assignment.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,14 +68,34 @@ struct Inner {
     trusted: bool,
     /// Containers of replicas that nobody wants, as far as is known without a scheduler.
     strays: BTreeMap<ReplicaId, Observed>,
+    /// How long exclusive replicas may run.
+    lease: Lease,
+    clock: Clock,
+    /// Which numbers of replicas are to be read.
+    scrapes: Vec<wire::Scrape>,
 }
 
 impl<R: Runtime> Fleet<R> {
     /// Takes up what was wanted last.
     pub async fn open(runtime: R, folders: Folders, disk: Disk, copies: Copies, moves: Moves) -> Self {
+        Self::open_on(Clock::of_host(), runtime, folders, disk, copies, moves).await
+    }
+
+    /// The same, with leases counted on that clock.
+    pub(super) async fn open_on(
+        clock: Clock,
+        runtime: R,
+        folders: Folders,
+        disk: Disk,
+        copies: Copies,
+        moves: Moves,
+    ) -> Self {
+        let board = Board::default();
+        let lease = Lease::inherited(lease::load(&folders.own), clock.now());
         let shared = Arc::new(Shared {
             runtime,
-            board: Board::default(),
+            lives: Lives::open(&folders.own, board.clone()),
+            board,
             segments: Segments::default(),
             volumes: std::sync::Mutex::new(disk.volumes.clone()),
             folders,
@@ -74,6 +103,8 @@ impl<R: Runtime> Fleet<R> {
             moves,
             starts: Semaphore::new(STARTS),
             stops: Semaphore::new(STOPS),
+            places: Arc::default(),
+            readings: Semaphore::new(READINGS),
         });
         shared.segments.want(disk.segments.clone());
         let networks = Arc::new(watch::Sender::new(Arc::new(disk.networks())));
@@ -84,6 +115,9 @@ impl<R: Runtime> Fleet<R> {
             synced: false,
             trusted: false,
             strays: BTreeMap::new(),
+            lease,
+            clock,
+            scrapes: Vec::new(),
         };
         let fleet = Self {
             shared,
@@ -184,13 +218,18 @@ impl<R: Runtime> Fleet<R> {
         self.shared.copies.set_credentials(std::mem::take(&mut message.credentials));
         let (copies, offers) = (&mut message.volume_copies, &mut message.volume_offers);
         self.shared.moves.set(std::mem::take(copies), std::mem::take(offers));
-        let next = next_disk(&inner.disk, lineage, message, now);
+        inner.scrapes = std::mem::take(&mut message.scrapes);
+        let next = inner.disk.next(lineage, message, now);
         if next != inner.disk {
             let (saved, folder) = (next.clone(), self.shared.folders.own.clone());
             tokio::task::spawn_blocking(move || saved.save(&folder)).await.map_err(io::Error::other)??;
         }
         inner.disk = next;
         inner.trusted |= full;
+        if full {
+            let now = inner.clock.now();
+            inner.lease.confirm(now);
+        }
         self.shared.segments.want(inner.disk.segments.clone());
         self.shared.set_volumes(&inner.disk.volumes);
         let networks = inner.disk.networks();
@@ -208,7 +247,12 @@ impl<R: Runtime> Fleet<R> {
     /// All containers of the cluster, as they are now.
     pub async fn see_all(&self, containers: Vec<Observed>) {
         self.shared.segments.doubt().await;
+        for container in &containers {
+            self.remember(&container.replica, &container.id, |history| history.see(container));
+        }
         let mut inner = self.inner.lock().await;
+        let known = inner.supervisors.keys().chain(containers.iter().map(|container| &container.replica));
+        self.shared.lives.keep_only(&known.cloned().collect());
         let mut seen: HashMap<ReplicaId, Observed> =
             containers.into_iter().map(|container| (container.replica.clone(), container)).collect();
         for (replica, input) in &inner.supervisors {
@@ -219,11 +263,19 @@ impl<R: Runtime> Fleet<R> {
         inner.supervise(&self.shared);
     }
 
-    /// One container, as it is now.
-    pub async fn see(&self, replica: &ReplicaId, container: Option<Observed>) {
+    /// One container has changed, and is now like this.
+    pub async fn see(&self, changed: &Changed, container: Option<Observed>) {
+        let replica = &changed.replica;
         let mut inner = self.inner.lock().await;
         match inner.supervisors.get(replica) {
-            Some(input) => tell(input, container.map_or(Sight::Absent, Sight::Present)),
+            // A container that the replica had before.
+            Some(input) if container.is_none() && is_another(input, &changed.id) => {}
+            Some(input) => {
+                if let Some(container) = &container {
+                    self.remember(replica, &container.id, |history| history.see(container));
+                }
+                tell(input, container.map_or(Sight::Absent, Sight::Present));
+            }
             None => {
                 match container {
                     Some(container) => inner.strays.insert(replica.clone(), container),
@@ -276,51 +328,9 @@ fn tell(input: &watch::Sender<Input>, sight: Sight) {
     });
 }
 
-fn next_disk(before: &Disk, lineage: Lineage, message: wire::Assignments, now: Timestamp) -> Disk {
-    let mut assignments = if message.full { BTreeMap::new() } else { before.assignments.clone() };
-    for upsert in message.upserts {
-        let id = upsert.replica_id.clone();
-        match Assignment::try_from(upsert) {
-            Ok(mut assignment) => {
-                // A restart that this agent has not heard of yet counts from this moment, and one that it
-                // knows from when it heard; a replica that is new altogether has nothing to restart.
-                if let Some(known) = before.assignments.get(&assignment.replica) {
-                    assignment.restart_asked_at = if known.restart_sequence < assignment.restart_sequence {
-                        Some(now)
-                    } else {
-                        known.restart_asked_at
-                    };
-                }
-                assignments.insert(assignment.replica.clone(), assignment);
-            }
-            Err(problem) => {
-                tracing::error!(replica = id, %problem, "cannot read an assignment; keeping the one before");
-                if let Some((id, known)) =
-                    ReplicaId::new(&id).ok().and_then(|id| before.assignments.get_key_value(&id))
-                {
-                    assignments.insert(id.clone(), known.clone());
-                }
-            }
-        }
-    }
-    for id in message.removals.iter().filter_map(|id| ReplicaId::new(id).ok()) {
-        assignments.remove(&id);
-    }
-    Disk {
-        lineage: Some(lineage),
-        assignments,
-        segments: message.segments.into_iter().map(Into::into).collect(),
-        volumes: message.volumes.into_iter().map(Into::into).collect(),
-        volume_removals: message.volume_removals,
-        redirect: message.redirect.and_then(|redirect| match Redirect::try_from(redirect) {
-            Ok(redirect) => Some(redirect),
-            Err(problem) => {
-                tracing::error!(%problem, "cannot read how service addresses are led to the proxy");
-                before.redirect.clone()
-            }
-        }),
-        members: message.members.iter().filter_map(|address| address.parse().ok()).collect(),
-    }
+/// Whether what is seen of a replica is not this container.
+fn is_another(input: &watch::Sender<Input>, container: &str) -> bool {
+    matches!(&input.borrow().sight, Sight::Present(seen) if seen.id != container)
 }
 
 impl Inner {
@@ -329,13 +339,16 @@ impl Inner {
     fn supervise<R: Runtime>(&mut self, shared: &Arc<Shared<R>>) {
         while self.tasks.try_join_next().is_some() {}
         self.supervisors.retain(|_, input| !input.is_closed());
+        let standing = self.lease.standing(self.clock.now());
         for (id, assignment) in self.disk.assignments.clone() {
+            // Nobody else needs to be woken by it.
+            let standing = if assignment.exclusive { standing } else { Standing::Held };
             let desired = Some(Arc::new(assignment));
             match self.supervisors.get(&id) {
                 Some(input) => {
                     input.send_if_modified(|input| {
-                        let changed = input.desired != desired;
-                        input.desired = desired;
+                        let changed = input.desired != desired || input.standing != standing;
+                        (input.desired, input.standing) = (desired, standing);
                         changed
                     });
                 }
@@ -345,7 +358,7 @@ impl Inner {
                         None if self.synced => Sight::Absent,
                         None => Sight::Unknown,
                     };
-                    self.spawn(&id, shared, Input { desired, sight });
+                    self.spawn(&id, shared, Input { desired, sight, standing });
                 }
             }
         }
@@ -359,7 +372,7 @@ impl Inner {
         }
         for (id, container) in std::mem::take(&mut self.strays) {
             tracing::info!(replica = %id, container = container.id, "removing a container that nobody wants");
-            let input = Input { desired: None, sight: Sight::Present(container) };
+            let input = Input { sight: Sight::Present(container), ..Input::default() };
             self.spawn(&id, shared, input);
         }
     }

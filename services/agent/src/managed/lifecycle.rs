@@ -1,9 +1,10 @@
 //! One step from what is seen towards what is wanted. Pure.
 
 use gantry_api::agent::v1::ContainerState as State;
-use gantry_model::{Goal, RestartPolicy};
+use gantry_model::{Goal, RestartPolicy, Timestamp};
 
 use super::assignment::Assignment;
+use super::lease::Standing;
 use crate::engine::Observed;
 
 /// What a supervisor does next.
@@ -21,20 +22,46 @@ pub enum Step {
     Unpause,
     /// Stop the container.
     Stop,
+    /// Stop the container and keep it: it may not run at the moment.
+    Halt,
+    /// Run its hooks after a start.
+    PostStart,
     /// Remove the container.
     Remove,
     /// Nothing is left of a replica that is not wanted.
     Gone,
 }
 
+/// What else a step depends on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Circumstances {
+    /// What an exclusive replica may do.
+    pub standing: Standing,
+    /// When the run was started whose hooks were run.
+    pub hooked: Option<Timestamp>,
+    /// How often this agent started it again.
+    pub restarts: u32,
+}
+
 /// The next step. `desired` is `None` for a container that nobody wants any more.
-pub fn lifecycle(desired: Option<&Assignment>, observed: Option<&Observed>) -> Step {
+pub fn lifecycle(
+    desired: Option<&Assignment>,
+    observed: Option<&Observed>,
+    circumstances: Circumstances,
+) -> Step {
     let goal = desired.map_or(Goal::Stop, |desired| desired.goal);
+    let exclusive = desired.is_some_and(|desired| desired.exclusive);
+    match (circumstances.standing, observed) {
+        (Standing::Held, _) => {}
+        _ if !exclusive || goal == Goal::Stop => {}
+        (Standing::Over, Some(observed)) => return halt(observed),
+        (Standing::Over, None) | (Standing::Kept, _) => return Step::Idle,
+    }
     match (goal, desired, observed) {
         (Goal::Stop, _, None) => Step::Gone,
         (Goal::Stop, _, Some(observed)) => end(observed),
         (Goal::Run, Some(desired), None) if !desired.completed => Step::Create,
-        (Goal::Run | Goal::Drain, Some(desired), Some(observed)) => keep(desired, observed),
+        (Goal::Run | Goal::Drain, Some(desired), Some(observed)) => keep(desired, observed, circumstances),
         // A replica that drains is not brought back, and one that has completed is not run again.
         _ => Step::Idle,
     }
@@ -49,15 +76,24 @@ fn end(observed: &Observed) -> Step {
     }
 }
 
-fn keep(desired: &Assignment, observed: &Observed) -> Step {
-    let restart = must_restart(desired, observed);
+/// What may not run at the moment is stopped, and stays what it is.
+fn halt(observed: &Observed) -> Step {
     match observed.state {
-        State::Running if restart => Step::Restart,
+        State::Running | State::Restarting => Step::Halt,
+        State::Paused => Step::Unpause,
+        State::Created | State::Exited | State::Removing | State::Dead | State::Unspecified => Step::Idle,
+    }
+}
+
+fn keep(desired: &Assignment, observed: &Observed, circumstances: Circumstances) -> Step {
+    let restart = must_restart(desired, observed);
+    let starts = || restart || must_start(desired, observed, circumstances.restarts);
+    match observed.state {
+        State::Running | State::Restarting if restart => Step::Restart,
+        State::Running if must_hook(desired, observed, circumstances.hooked) => Step::PostStart,
         State::Paused if restart => Step::Unpause,
         State::Created if desired.goal == Goal::Run => Step::Start,
-        State::Exited if desired.goal == Goal::Run && (restart || must_start(desired, observed)) => {
-            Step::Start
-        }
+        State::Exited if desired.goal == Goal::Run && starts() => Step::Start,
         State::Dead => Step::Remove,
         _ => Step::Idle,
     }
@@ -68,14 +104,22 @@ fn must_restart(desired: &Assignment, observed: &Observed) -> bool {
     desired.restart_asked_at.is_some_and(|asked| observed.started_at.is_some_and(|started| started < asked))
 }
 
+/// Its hooks have not been run in this run of its process.
+fn must_hook(desired: &Assignment, observed: &Observed, hooked: Option<Timestamp>) -> bool {
+    let has_hooks = desired.goal == Goal::Run && !desired.container.post_start.is_empty();
+    has_hooks && observed.started_at.is_some() && observed.started_at != hooked
+}
+
 /// The engine starts again what crashed. What it leaves alone was stopped or killed by hand, or
-/// could not be started: that is brought back here, unless it is meant to end.
-fn must_start(desired: &Assignment, observed: &Observed) -> bool {
+/// could not be started: that is brought back here, unless it is meant to end. So is all that is
+/// exclusive: the engine would not ask whether it may run.
+fn must_start(desired: &Assignment, observed: &Observed, own_restarts: u32) -> bool {
     match desired.container.restart.unwrap_or(RestartPolicy::UnlessStopped) {
         RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
         RestartPolicy::No => false,
         RestartPolicy::OnFailure { max_retries } => {
-            let given_up = max_retries.is_some_and(|max| observed.restart_count >= max);
+            let tries = if desired.exclusive { own_restarts } else { observed.restart_count };
+            let given_up = max_retries.is_some_and(|max| tries >= max);
             observed.exit_code != 0 && !given_up && !desired.completed
         }
     }
@@ -83,9 +127,13 @@ fn must_start(desired: &Assignment, observed: &Observed) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use gantry_model::{Container, Health, ReplicaId, Timestamp};
+    use gantry_model::{Container, Health, Hook, ReplicaId};
 
     use super::*;
+
+    fn lifecycle(desired: Option<&Assignment>, observed: Option<&Observed>) -> Step {
+        super::lifecycle(desired, observed, Circumstances::default())
+    }
 
     fn desired(goal: Goal, restart: RestartPolicy) -> Assignment {
         Assignment {
@@ -100,7 +148,12 @@ mod tests {
             ports: vec![],
             restart_sequence: 0,
             restart_asked_at: None,
+            repair_grace: None,
             completed: false,
+            readiness: None,
+            liveness: None,
+            published_ports: vec![],
+            exclusive: false,
         }
     }
 
@@ -183,7 +236,56 @@ mod tests {
             ..desired(Goal::Run, RestartPolicy::No)
         };
         assert_eq!(lifecycle(Some(&asked(2_000)), Some(&observed(State::Running, 0))), Step::Restart);
+        assert_eq!(lifecycle(Some(&asked(2_000)), Some(&observed(State::Restarting, 1))), Step::Restart);
         assert_eq!(lifecycle(Some(&asked(2_000)), Some(&observed(State::Exited, 0))), Step::Start);
         assert_eq!(lifecycle(Some(&asked(1_000)), Some(&observed(State::Running, 0))), Step::Idle);
+    }
+
+    #[test]
+    fn what_is_exclusive_runs_only_while_its_lease_lasts() {
+        let run = Assignment { exclusive: true, ..desired(Goal::Run, RestartPolicy::Always) };
+        let at = |standing, observed: Option<&Observed>| {
+            super::lifecycle(Some(&run), observed, Circumstances { standing, ..Circumstances::default() })
+        };
+        let (running, ended) = (observed(State::Running, 0), observed(State::Exited, 137));
+        assert_eq!(at(Standing::Held, None), Step::Create);
+        assert_eq!(at(Standing::Held, Some(&ended)), Step::Start);
+        for seen in [None, Some(&running), Some(&ended), Some(&observed(State::Created, 0))] {
+            assert_eq!(at(Standing::Kept, seen), Step::Idle, "{seen:?}");
+        }
+        assert_eq!(at(Standing::Over, Some(&running)), Step::Halt);
+        assert_eq!(at(Standing::Over, Some(&observed(State::Restarting, 1))), Step::Halt);
+        assert_eq!(at(Standing::Over, Some(&observed(State::Paused, 0))), Step::Unpause);
+        assert_eq!((at(Standing::Over, Some(&ended)), at(Standing::Over, None)), (Step::Idle, Step::Idle));
+        // Others do not care, and what is to end ends.
+        let other = Assignment { exclusive: false, ..run.clone() };
+        let over = Circumstances { standing: Standing::Over, ..Circumstances::default() };
+        assert_eq!(super::lifecycle(Some(&other), Some(&ended), over), Step::Start);
+        let stop = Assignment { goal: Goal::Stop, ..run.clone() };
+        assert_eq!(super::lifecycle(Some(&stop), Some(&running), over), Step::Stop);
+    }
+
+    #[test]
+    fn the_agent_counts_the_tries_of_what_it_starts_itself() {
+        let policy = RestartPolicy::OnFailure { max_retries: Some(2) };
+        let once = Assignment { exclusive: true, ..desired(Goal::Run, policy) };
+        let tried = |restarts| Circumstances { restarts, ..Circumstances::default() };
+        let ended = observed(State::Exited, 1);
+        assert_eq!(super::lifecycle(Some(&once), Some(&ended), tried(1)), Step::Start);
+        assert_eq!(super::lifecycle(Some(&once), Some(&ended), tried(2)), Step::Idle);
+    }
+
+    #[test]
+    fn hooks_are_run_once_after_every_start() {
+        let mut run = desired(Goal::Run, RestartPolicy::Always);
+        run.container.post_start = vec![Hook { command: vec!["warm-up".into()], ..Hook::default() }];
+        let running = observed(State::Running, 0);
+        let hooked = |hooked| Circumstances { hooked, ..Circumstances::default() };
+        assert_eq!(super::lifecycle(Some(&run), Some(&running), hooked(None)), Step::PostStart);
+        let of_the_run_before = Some(Timestamp::from_millis(500));
+        assert_eq!(super::lifecycle(Some(&run), Some(&running), hooked(of_the_run_before)), Step::PostStart);
+        assert_eq!(super::lifecycle(Some(&run), Some(&running), hooked(running.started_at)), Step::Idle);
+        run.goal = Goal::Drain;
+        assert_eq!(super::lifecycle(Some(&run), Some(&running), hooked(None)), Step::Idle);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use gantry_api::agent::v1::RegistryCredential;
-use gantry_model::{Mount, ReplicaId};
+use gantry_model::{Hook, Mount, ReplicaId, Timestamp};
 use prost_types::Timestamp as WireTime;
 
 use super::assignment::{Assignment, Segment, VolumeUse};
@@ -22,8 +23,33 @@ pub struct Changed {
     pub id: String,
     /// Its replica.
     pub replica: ReplicaId,
+    /// What has happened to it.
+    pub what: What,
+}
+
+/// What happens to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// Its process was started.
+    Started,
+    /// Its process has ended.
+    Ended {
+        /// The exit code.
+        exit_code: i32,
+    },
+    /// The kernel killed one of its processes, because its memory ran out.
+    OutOfMemory,
     /// It is gone.
-    pub gone: bool,
+    Gone,
+    /// Something else.
+    Other,
+}
+
+impl What {
+    /// Whether its process has ended.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Ended { .. })
+    }
 }
 
 /// Changes as they happen.
@@ -51,12 +77,22 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Done<String>> + Send;
     /// Starts a container.
     fn start(&self, id: &str) -> impl Future<Output = Done<()>> + Send;
-    /// Stops a container as it wants to be stopped.
-    fn stop(&self, id: &str) -> impl Future<Output = Done<()>> + Send;
-    /// Stops and starts a container.
-    fn restart(&self, id: &str) -> impl Future<Output = Done<()>> + Send;
+    /// Stops a container with its stop signal, and kills it when `grace` is over; `None` is the grace that
+    /// it was made with. Answers whether it had to be killed, as far as that is known.
+    fn stop(&self, id: &str, grace: Option<Duration>) -> impl Future<Output = Done<bool>> + Send;
+    /// Runs a hook in a running container to its end: its exit code, and the last of what it wrote.
+    fn run_hook(&self, id: &str, hook: &Hook) -> impl Future<Output = Done<(i32, String)>> + Send;
+    /// The last lines that a container wrote between these times.
+    fn last_lines(
+        &self,
+        id: &str,
+        since: Option<Timestamp>,
+        until: Timestamp,
+    ) -> impl Future<Output = Done<String>> + Send;
     /// Lets a frozen container go on.
     fn unpause(&self, id: &str) -> impl Future<Output = Done<()>> + Send;
+    /// Runs a process inside a container to its end: its exit code, and the last of what it wrote.
+    fn check_inside(&self, id: &str, command: &[String]) -> impl Future<Output = Done<(i32, String)>> + Send;
     /// Removes a container with its anonymous volumes.
     fn remove(&self, id: &str) -> impl Future<Output = Done<()>> + Send;
 

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use gantry_api::agent::v1::{ContainerState as State, RegistryCredential};
 use gantry_model::{ReplicaId, Timestamp};
-use prost_types::Timestamp as WireTime;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::runtime::Changed;
+use super::runtime::{Changed, What};
 use crate::engine::{Error, Kind, Observed};
 
 /// How a call goes.
@@ -49,6 +48,8 @@ struct Engine {
     registry: BTreeMap<String, Vec<u8>>,
     /// How often something was pulled.
     pulls: usize,
+    /// How long a pull takes.
+    pull_takes: Duration,
     /// What was logged in with.
     logins: Vec<RegistryCredential>,
     /// How many images were loaded.
@@ -59,6 +60,16 @@ struct Engine {
     loses: Option<Vec<u8>>,
     /// The largest image for which there is room.
     room: usize,
+    /// The processes that checks have run inside containers.
+    processes: Vec<Vec<String>>,
+    /// How such a process ends; `None`: never.
+    process_ends: Option<(i32, String)>,
+    /// The replicas whose processes do not end when they are asked to.
+    stubborn: BTreeSet<ReplicaId>,
+    /// How hooks end, by their first word.
+    hooks: BTreeMap<String, Option<i32>>,
+    /// Starts, stops and hooks, in order.
+    done: Vec<String>,
 }
 
 /// The digest of an image's content.
@@ -81,11 +92,17 @@ impl Default for Simulated {
             images: BTreeMap::new(),
             registry: BTreeMap::new(),
             pulls: 0,
+            pull_takes: Duration::ZERO,
             logins: Vec::new(),
             imports: 0,
             volumes: BTreeMap::new(),
             loses: None,
             room: usize::MAX,
+            processes: Vec::new(),
+            process_ends: Some((0, String::new())),
+            stubborn: BTreeSet::new(),
+            hooks: BTreeMap::new(),
+            done: Vec::new(),
         })))
     }
 }
@@ -95,9 +112,9 @@ impl Engine {
         Timestamp::default().after(self.began.elapsed() + Duration::from_secs(1))
     }
 
-    fn tell(&self, id: &str, replica: &ReplicaId, gone: bool) {
-        let changed =
-            Changed { time: WireTime::default(), id: id.to_owned(), replica: replica.clone(), gone };
+    fn tell(&self, id: &str, replica: &ReplicaId, what: What) {
+        let time = gantry_model::wire::write_time(self.now());
+        let changed = Changed { time, id: id.to_owned(), replica: replica.clone(), what };
         // Nobody may be listening.
         let _ = self.changes.send(changed);
     }
@@ -126,8 +143,18 @@ impl Engine {
             _ => container.finished_at = Some(now),
         }
         let replica = container.replica.clone();
-        self.tell(id, &replica, false);
+        let what = match state {
+            State::Running => What::Started,
+            State::Exited => What::Ended { exit_code: container.exit_code },
+            _ => What::Other,
+        };
+        self.tell(id, &replica, what);
         Ok(())
+    }
+
+    fn end(&mut self, id: &str, exit_code: i32) -> Result<(), Error> {
+        self.container(id)?.exit_code = exit_code;
+        self.set(id, State::Exited)
     }
 }
 
@@ -171,6 +198,11 @@ impl Simulated {
         self.lock().pulls
     }
 
+    /// From now on a pull takes this long.
+    pub fn pulls_take(&self, time: Duration) {
+        self.lock().pull_takes = time;
+    }
+
     /// It has a volume, with what is in that archive.
     pub fn has_volume(&self, name: &str, archive: &[u8]) {
         self.lock().volumes.insert(name.to_owned(), (None, archive.to_owned()));
@@ -201,6 +233,16 @@ impl Simulated {
         self.lock().room = room;
     }
 
+    /// The processes that checks have run inside containers.
+    pub fn processes(&self) -> Vec<Vec<String>> {
+        self.lock().processes.clone()
+    }
+
+    /// From now on such processes end with this code and these words; or never.
+    pub fn processes_end(&self, how: Option<(i32, &str)>) {
+        self.lock().process_ends = how.map(|(code, words)| (code, words.to_owned()));
+    }
+
     /// Somebody kills the container of a replica.
     pub fn kill(&self, replica: &ReplicaId) {
         self.of(replica, |engine, id| engine.set(id, State::Exited).map(drop));
@@ -210,9 +252,37 @@ impl Simulated {
     pub fn take_away(&self, replica: &ReplicaId) {
         self.of(replica, |engine, id| {
             engine.containers.remove(id);
-            engine.tell(id, replica, true);
+            engine.tell(id, replica, What::Gone);
             Ok(())
         });
+    }
+
+    /// The process of a replica ends by itself.
+    pub fn ends(&self, replica: &ReplicaId, exit_code: i32) {
+        self.of(replica, |engine, id| engine.end(id, exit_code));
+    }
+
+    /// The kernel says that the memory of a replica has run out.
+    pub fn starve(&self, replica: &ReplicaId) {
+        self.of(replica, |engine, id| {
+            engine.tell(id, replica, What::OutOfMemory);
+            Ok(())
+        });
+    }
+
+    /// The process of a replica does not end when it is asked to.
+    pub fn ignores_signals(&self, replica: &ReplicaId) {
+        self.lock().stubborn.insert(replica.clone());
+    }
+
+    /// A hook with that first word ends with this exit code; `None`: never.
+    pub fn hook_ends(&self, word: &str, exit_code: Option<i32>) {
+        self.lock().hooks.insert(word.to_owned(), exit_code);
+    }
+
+    /// What was done, in order: `post_start`, `start`, `stop` and the like.
+    pub fn done(&self) -> Vec<String> {
+        self.lock().done.clone()
     }
 
     fn of(&self, replica: &ReplicaId, work: impl FnOnce(&mut Engine, &str) -> Result<(), Error>) {

@@ -1,9 +1,10 @@
 //! What the scheduler is told of a replica. Pure.
 
 use gantry_api::agent::v1::ContainerState as State;
-use gantry_model::{Phase, ReplicaStatus};
+use gantry_model::{End, Phase, ReplicaStatus};
 
 use super::assignment::Assignment;
+use super::lease::{LEASE, Standing};
 use crate::engine::Observed;
 
 /// What a supervisor is doing at the moment.
@@ -24,16 +25,35 @@ pub enum Activity {
     Gone,
 }
 
-/// The status of a replica. `own_restarts` counts what this agent started again; the engine counts
-/// only its own.
+/// What is known besides what is wanted and seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Notes<'a> {
+    /// How often this agent started it again; the engine counts only its own.
+    pub restarts: u32,
+    /// What people should know of its last start or stop; empty if nothing.
+    pub said: &'a str,
+    /// What an exclusive replica may do.
+    pub standing: Standing,
+}
+
+/// The status of a replica.
 pub fn status(
     desired: Option<&Assignment>,
     observed: Option<&Observed>,
     activity: &Activity,
-    own_restarts: u32,
+    notes: Notes<'_>,
 ) -> ReplicaStatus {
     let mut status = observed.map(seen).unwrap_or_default();
-    status.restarts = status.restarts.saturating_add(own_restarts);
+    status.restarts = status.restarts.saturating_add(notes.restarts);
+    if status.message.is_empty() {
+        notes.said.clone_into(&mut status.message);
+    }
+    if notes.standing == Standing::Over && desired.is_some_and(|desired| desired.exclusive) {
+        status.message = format!(
+            "the scheduler was not heard for {} s: it is exclusive, and runs when it is assigned again",
+            LEASE.as_secs()
+        );
+    }
     status.restart_sequence = done_restart(desired, observed);
     match activity {
         Activity::Waiting => {
@@ -82,6 +102,7 @@ fn seen(observed: &Observed) -> ReplicaStatus {
         finished_at: observed.finished_at,
         restart_sequence: 0,
         ports: observed.ports.clone(),
+        ..ReplicaStatus::default()
     }
 }
 
@@ -89,14 +110,9 @@ fn message(observed: &Observed, ended: bool) -> String {
     if !observed.error.is_empty() {
         return observed.error.clone();
     }
-    if ended && observed.oom_killed {
-        return "its memory ran out, and the kernel killed it".to_owned();
-    }
-    if ended && observed.exit_code != 0 {
-        return match observed.exit_code {
-            137 => "killed (exit code 137)".to_owned(),
-            code => format!("ended with exit code {code}"),
-        };
+    if ended && (observed.oom_killed || observed.exit_code != 0) {
+        let (exit_code, oom_killed) = (observed.exit_code, observed.oom_killed);
+        return End { exit_code, oom_killed, ..End::default() }.words();
     }
     if observed.state == State::Paused {
         return "paused by hand: `docker unpause` lets it go on".to_owned();
@@ -111,4 +127,22 @@ fn done_restart(desired: Option<&Assignment>, observed: Option<&Observed>) -> u6
         .restart_asked_at
         .is_some_and(|asked| observed.started_at.is_none_or(|started| started < asked));
     if pending { desired.restart_sequence.saturating_sub(1) } else { desired.restart_sequence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probes::tests::observed;
+
+    #[test]
+    fn an_end_is_told_in_the_words_of_all_others() {
+        let message = |exit_code, oom_killed| {
+            let ended = Observed { state: State::Exited, exit_code, oom_killed, ..observed() };
+            status(None, Some(&ended), &Activity::Waiting, Notes::default()).message
+        };
+        assert_eq!((message(137, true), message(0, false)), ("out of memory".into(), String::new()));
+        for exit_code in [3, 127, 137, 139] {
+            assert_eq!(message(exit_code, false), End { exit_code, ..End::default() }.words());
+        }
+    }
 }

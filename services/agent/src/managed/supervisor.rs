@@ -1,22 +1,34 @@
 //! Looks after one replica: one task, one step at a time, until nothing is left of it.
 
+mod creation;
+mod ending;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_boot::Backoff;
-use gantry_model::{Goal, MountSource, ReplicaId};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::sleep;
+use gantry_model::ReplicaId;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{sleep, timeout};
 
 use super::assignment::{Assignment, VolumeUse};
 use super::board::Board;
-use super::lifecycle::{Step, lifecycle};
+use super::history::History;
+use super::lease::Standing;
+use super::lifecycle::{Circumstances, Step, lifecycle};
+use super::lives::Lives;
 use super::resolv::Folders;
 use super::runtime::Runtime;
 use super::segments::Segments;
-use super::status::{Activity, status};
+use super::status::{Activity, Notes, status};
 use crate::engine::{Error, Kind, Observed};
-use crate::transfer::{Copies, ImageNeeded, Moves};
+use crate::probes::{Places, Prober, Tell};
+use crate::transfer::{Copies, Moves};
+
+/// A run of this length went well.
+const WELL: Duration = Duration::from_secs(10);
+/// What may not run is tried to be stopped at least this often.
+const HALT_AGAIN: Duration = Duration::from_millis(500);
 
 /// What is known of a replica's container.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,6 +49,8 @@ pub struct Input {
     pub desired: Option<Arc<Assignment>>,
     /// What is seen.
     pub sight: Sight,
+    /// What it may do, if it is exclusive.
+    pub standing: Standing,
 }
 
 /// What all supervisors of a node share.
@@ -45,6 +59,8 @@ pub struct Shared<R> {
     pub runtime: R,
     /// Where statuses go.
     pub board: Board,
+    /// What is remembered of replicas.
+    pub lives: Lives,
     /// The node's networks.
     pub segments: Segments,
     /// The node's volumes.
@@ -57,8 +73,12 @@ pub struct Shared<R> {
     pub moves: Moves,
     /// How many containers are made or started at a time: more would only queue in the engine.
     pub starts: Semaphore,
-    /// How many are stopped or removed at a time.
+    /// How many are stopped or removed at a time. What is exclusive waits for no other.
     pub stops: Semaphore,
+    /// How many checks on health are made at a time.
+    pub places: Arc<Places>,
+    /// How many logs are read at a time.
+    pub readings: Semaphore,
 }
 
 impl<R> Shared<R> {
@@ -77,14 +97,24 @@ pub struct Supervisor<R> {
     /// Held from the start: an input that nobody hears is that of a supervisor which has ended.
     changes: watch::Receiver<Input>,
     activity: Activity,
-    own_restarts: u32,
+    prober: Prober,
+    /// What people should know of the last start or stop.
+    said: String,
 }
 
 impl<R: Runtime> Supervisor<R> {
     /// Looks after `replica`, whose input comes through `input`.
     pub fn new(replica: ReplicaId, shared: Arc<Shared<R>>, input: watch::Sender<Input>) -> Self {
         let changes = input.subscribe();
-        Self { replica, shared, input, changes, activity: Activity::Waiting, own_restarts: 0 }
+        Self {
+            replica,
+            shared,
+            input,
+            changes,
+            activity: Activity::Waiting,
+            said: String::new(),
+            prober: Prober::default(),
+        }
     }
 
     /// Works until nothing is left of a replica that nobody wants.
@@ -104,7 +134,7 @@ impl<R: Runtime> Supervisor<R> {
                 Sight::Absent => (input.desired.clone(), None),
                 Sight::Present(observed) => (input.desired.clone(), Some(observed.clone())),
             };
-            let step = lifecycle(desired.as_deref(), observed.as_ref());
+            let step = self.next(&input);
             match step {
                 Step::Gone => {
                     self.shared.folders.forget(&self.replica);
@@ -118,7 +148,10 @@ impl<R: Runtime> Supervisor<R> {
                 // The same step twice in a row: it does not help, whatever the engine said.
                 step if step == last => {
                     last = Step::Idle;
-                    sleep(backoff.pause()).await;
+                    if observed.as_ref().is_some_and(ran_well) {
+                        backoff.reset();
+                    }
+                    self.pause(step, until_again(step, &mut backoff)).await;
                     continue;
                 }
                 step => match self.perform(step, desired.as_deref(), observed.as_ref()).await {
@@ -136,17 +169,41 @@ impl<R: Runtime> Supervisor<R> {
                         self.show(Activity::Failed(error.message));
                         // Something else may be wanted, or seen, before the pause is over.
                         tokio::select! {
-                            () = sleep(backoff.pause()) => continue,
+                            () = sleep(until_again(step, &mut backoff)) => continue,
                             changed = changes.changed() => if changed.is_err() { return },
                         }
                         continue;
                     }
                 },
             }
-            if changes.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = changes.changed() => changed,
+                // What its checks say shows in its status.
+                () = self.prober.changed() => Ok(()),
+            };
+            if changed.is_err() {
                 return;
             }
         }
+    }
+
+    /// The next step, by what is wanted, seen and remembered.
+    fn next(&self, input: &Input) -> Step {
+        let observed = match &input.sight {
+            Sight::Present(observed) => Some(observed),
+            Sight::Unknown | Sight::Absent => None,
+        };
+        let History { hooked, restarts, .. } = self.shared.lives.get(&self.replica);
+        let circumstances = Circumstances { standing: input.standing, hooked, restarts };
+        lifecycle(input.desired.as_deref(), observed, circumstances)
+    }
+
+    /// Waits before a step is taken again, as long as it is the one to take.
+    async fn pause(&self, step: Step, pause: Duration) {
+        let mut changes = self.input.subscribe();
+        let other = changes.wait_for(|input| self.next(input) != step);
+        // Either is a reason to look again.
+        let _ = timeout(pause, other).await;
     }
 
     async fn perform(
@@ -165,16 +222,38 @@ impl<R: Runtime> Supervisor<R> {
                 self.create(desired).await
             }
             Step::Start | Step::Restart => {
+                self.said.clear();
                 self.show(Activity::Starting);
+                if step == Step::Restart {
+                    let _permit = stop_place(&shared.stops, desired).await;
+                    let grace = desired.and_then(|desired| desired.repair_grace);
+                    self.end(&id, desired, observed, grace).await?;
+                }
                 let permit = shared.starts.acquire().await;
-                let done =
-                    if step == Step::Start { runtime.start(&id).await } else { runtime.restart(&id).await };
+                if !self.may_start() {
+                    drop(permit);
+                    return self.look(&id).await;
+                }
+                let done = runtime.start(&id).await;
                 drop(permit);
-                if done.is_ok() && observed.is_some_and(|observed| observed.started_at.is_some()) {
-                    self.own_restarts += u32::from(step == Step::Start);
+                let again = step == Step::Start && observed.is_some_and(|seen| seen.started_at.is_some());
+                if done.is_ok() && again {
+                    shared.lives.change(&self.replica, |history| history.restarts += 1);
                 }
                 self.look(&id).await?;
                 done
+            }
+            Step::PostStart => {
+                let (Some(desired), Some(observed)) = (desired, observed) else { return Ok(()) };
+                self.post_start(desired, observed).await;
+                Ok(())
+            }
+            Step::Halt => {
+                self.show(Activity::Stopping);
+                tracing::warn!(replica = %self.replica, "the scheduler is not heard; ending an exclusive replica");
+                // Its successor does not wait: neither may this, for the stops of others.
+                self.end(&id, desired, observed, None).await?;
+                self.look(&id).await
             }
             Step::Unpause => {
                 runtime.unpause(&id).await?;
@@ -182,8 +261,9 @@ impl<R: Runtime> Supervisor<R> {
             }
             Step::Stop => {
                 self.show(Activity::Stopping);
-                let _permit = shared.stops.acquire().await;
-                runtime.stop(&id).await?;
+                let _permit = stop_place(&shared.stops, desired).await;
+                let grace = desired.and_then(|desired| desired.repair_grace);
+                self.end(&id, desired, observed, grace).await?;
                 // Nothing else is to be seen of it: go on and remove it.
                 runtime.remove(&id).await?;
                 self.see(Sight::Absent);
@@ -200,91 +280,9 @@ impl<R: Runtime> Supervisor<R> {
         }
     }
 
-    async fn create(&mut self, desired: &Assignment) -> Result<(), Error> {
-        let shared = self.shared.clone();
-        let runtime = &shared.runtime;
-        for network in &desired.networks {
-            shared.segments.ensure(runtime, &network.network).await?;
-        }
-        for volume in self.volumes_of(desired) {
-            runtime.ensure_volume(&volume).await?;
-        }
-        let Some(image) = self.image(desired).await? else { return Ok(()) };
-        let segments = shared.segments.wanted();
-        let resolv_conf = shared.folders.resolv_conf(desired, &segments).map_err(|error| {
-            Error::new(Kind::Exhausted, format!("cannot write the agent's folder: {error}"))
-        })?;
-        self.show(Activity::Starting);
-        let _permit = shared.starts.acquire().await;
-        let id = match runtime.create(desired, &image, resolv_conf.into_iter().collect()).await {
-            Ok(id) => id,
-            // An earlier try may have got further than it could say.
-            Err(error) if error.kind == Kind::AlreadyExists => return self.adopt(desired, error).await,
-            Err(error) => {
-                // It may have been a network that somebody removed.
-                shared.segments.doubt().await;
-                return Err(error);
-            }
-        };
-        let started = runtime.start(&id).await;
-        let seen = runtime.observe(&id).await?;
-        if let Some(seen) = &seen
-            && !desired.image_digest.is_empty()
-            && seen.image_id != desired.image_digest
-        {
-            // The name was given to another image between the look and the create.
-            runtime.remove(&id).await?;
-            self.see(Sight::Absent);
-            return Err(Error::new(Kind::State, format!("{image} was given to another image meanwhile")));
-        }
-        self.see(seen.map_or(Sight::Absent, Sight::Present));
-        started
-    }
-
-    /// The name to make the container from, once the image is here. `None` if it is not wanted any more.
-    async fn image(&mut self, desired: &Assignment) -> Result<Option<String>, Error> {
-        let shared = self.shared.clone();
-        let needed = ImageNeeded {
-            image: &desired.container.image,
-            digest: &desired.image_digest,
-            platform: desired.container.platform.as_deref().unwrap_or_default(),
-        };
-        let (tell, mut told) = watch::channel(String::new());
-        let obtaining = shared.copies.obtain(&shared.runtime, needed, |words| drop(tell.send(words)));
-        let mut obtaining = std::pin::pin!(obtaining);
-        let mut changes = self.input.subscribe();
-        let unwanted =
-            changes.wait_for(|input| input.desired.as_ref().is_none_or(|desired| desired.goal != Goal::Run));
-        let mut unwanted = std::pin::pin!(unwanted);
-        loop {
-            tokio::select! {
-                image = &mut obtaining => return image.map(Some),
-                _ = &mut unwanted => return Ok(None),
-                Ok(()) = told.changed() => {
-                    let words = told.borrow_and_update().clone();
-                    self.show(Activity::Preparing(words));
-                }
-            }
-        }
-    }
-
-    async fn adopt(&mut self, desired: &Assignment, error: Error) -> Result<(), Error> {
-        match self.shared.runtime.observe(&desired.name).await? {
-            Some(own) if own.replica == self.replica => {
-                self.see(Sight::Present(own));
-                Ok(())
-            }
-            _ => Err(error),
-        }
-    }
-
-    fn volumes_of(&self, desired: &Assignment) -> Vec<VolumeUse> {
-        let known = self.shared.volumes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let named = desired.container.mounts.iter().filter_map(|mount| match &mount.source {
-            MountSource::Volume { name: Some(name), .. } => Some(name),
-            _ => None,
-        });
-        named.filter_map(|name| known.iter().find(|volume| volume.name == *name).cloned()).collect()
+    /// Whether it may be started at this moment: its lease may have ended while this step was taken.
+    fn may_start(&self) -> bool {
+        self.input.borrow().standing == Standing::Held
     }
 
     async fn is_absent(&self, observed: Option<&Observed>) -> bool {
@@ -316,7 +314,39 @@ impl<R: Runtime> Supervisor<R> {
             Sight::Present(observed) => Some(observed),
             Sight::Unknown | Sight::Absent => None,
         };
-        let status = status(input.desired.as_deref(), observed, &self.activity, self.own_restarts);
+        let desired = input.desired.as_deref();
+        let (runtime, places) = (&self.shared.runtime, &self.shared.places);
+        let outcome = match self.prober.follow(&self.replica, desired, observed, runtime, places) {
+            Tell::Now(outcome) => outcome,
+            Tell::Later => return,
+        };
+        let History { restarts, .. } = self.shared.lives.get(&self.replica);
+        let notes = Notes { restarts, said: &self.said, standing: input.standing };
+        let mut status = status(desired, observed, &self.activity, notes);
+        if let Some(outcome) = outcome {
+            outcome.write(&mut status);
+        }
         self.shared.board.set(&self.replica, status);
     }
+}
+
+/// How long to wait before a step is taken again. What may not run any more does not wait for long.
+fn until_again(step: Step, backoff: &mut Backoff) -> Duration {
+    let pause = backoff.pause();
+    if step == Step::Halt { pause.min(HALT_AGAIN) } else { pause }
+}
+
+/// A place among the stops. What is exclusive needs none: a stop that waits for others could come after the start
+/// of its successor.
+async fn stop_place<'a>(stops: &'a Semaphore, desired: Option<&Assignment>) -> Option<SemaphorePermit<'a>> {
+    if desired.is_some_and(|desired| desired.exclusive) {
+        return None;
+    }
+    stops.acquire().await.ok()
+}
+
+/// Whether its last run was long enough that the next one begins anew, as the engine judges it.
+fn ran_well(observed: &Observed) -> bool {
+    let run = observed.started_at.zip(observed.finished_at);
+    run.is_some_and(|(started, finished)| finished.since(started) >= WELL)
 }

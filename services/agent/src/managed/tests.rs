@@ -1,7 +1,13 @@
 //! Whole fleets on a simulated engine, with the clock of the tests: whatever happens on the way, what is
 //! wanted is there in the end, once, and nothing else.
 
+mod exclusive;
+mod health;
+mod life;
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gantry_api::agent::v1::{ContainerSpec, ContainerState as State};
@@ -12,9 +18,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::simulated::{Fate, Simulated};
 use super::{Assigned, Disk, Fleet, Folders, watch};
 use crate::transfer::{Copies, Dial, Moves};
@@ -41,6 +48,15 @@ fn assignment(number: u8, goal: Goal) -> Assignment {
     }
 }
 
+/// Lets `time` go by on the simulated clock of these tests, with all that happens in it:
+/// nobody waits for it, and what is asserted after it is so at that very moment, every time.
+async fn pass(time: Duration) {
+    let began = Instant::now();
+    tokio::time::sleep(time).await;
+    let late = began.elapsed().saturating_sub(time);
+    assert!(late <= Duration::from_millis(2), "the clock is not the simulated one: {late:?} too late");
+}
+
 fn all(wanted: &BTreeSet<u8>) -> Assignments {
     let upserts = wanted.iter().map(|number| assignment(*number, Goal::Run)).collect();
     Assignments { full: true, upserts, ..Assignments::default() }
@@ -61,13 +77,15 @@ struct Node {
     folder: TempDir,
     agent: Option<(Fleet<Simulated>, JoinSet<()>)>,
     revision: u64,
+    suspended: Arc<AtomicU64>,
 }
 
 impl Node {
     async fn start() -> Self {
         let (engine, folder) = (Simulated::default(), TempDir::new().unwrap());
-        let agent = Some(agent(&engine, &folder).await);
-        Self { engine, folder, agent, revision: 0 }
+        let suspended = Arc::default();
+        let agent = Some(agent(&engine, &folder, &suspended).await);
+        Self { engine, folder, agent, revision: 0, suspended }
     }
 
     /// The agent is killed, and started again.
@@ -78,7 +96,7 @@ impl Node {
             drop(fleet);
             tokio::task::yield_now().await;
         }
-        self.agent = Some(agent(&self.engine, &self.folder).await);
+        self.agent = Some(agent(&self.engine, &self.folder, &self.suspended).await);
     }
 
     async fn assign(&mut self, message: Assignments) -> Assigned {
@@ -91,6 +109,14 @@ impl Node {
         fleet.assign(lineage, message, Timestamp::default()).await.unwrap()
     }
 
+    /// Tells it, at that time, all that is wanted.
+    async fn assign_at(&mut self, now: Timestamp, upserts: Vec<Assignment>) {
+        self.revision += 1;
+        let (fleet, _) = self.agent.as_ref().unwrap();
+        let message = Assignments { full: true, upserts, ..Assignments::default() };
+        fleet.assign(lineage("t1", self.revision), message, now).await.unwrap();
+    }
+
     /// What runs; panics if there is anything else.
     fn running(&self) -> Vec<ReplicaId> {
         let there = self.engine.there();
@@ -101,17 +127,27 @@ impl Node {
     }
 }
 
-async fn agent(engine: &Simulated, folder: &TempDir) -> (Fleet<Simulated>, JoinSet<()>) {
+/// `suspended`: for how many seconds the host was, while the clock of timers stood still.
+async fn agent(
+    engine: &Simulated,
+    folder: &TempDir,
+    suspended: &Arc<AtomicU64>,
+) -> (Fleet<Simulated>, JoinSet<()>) {
     let path = folder.path().to_owned();
     let folders = Folders { own: path.clone(), host: path.clone() };
     let copies = Copies::new(Dial::new(path.clone()));
     let moves = Moves::new(Dial::new(path.clone()));
-    let fleet = Fleet::open(engine.clone(), folders, Disk::load(&path).unwrap(), copies, moves).await;
+    let (began, suspended) = (Instant::now(), suspended.clone());
+    let clock = Clock::new(move || began.elapsed() + Duration::from_secs(suspended.load(Ordering::Relaxed)));
+    let disk = Disk::load(&path).unwrap();
+    let fleet = Fleet::open_on(clock, engine.clone(), folders, disk, copies, moves).await;
     let mut tasks = JoinSet::new();
     let (problem, _) = channel::channel(None);
     tasks.spawn(watch(fleet.clone(), engine.clone(), problem, CancellationToken::new()));
     let cleaning = fleet.clone();
     tasks.spawn(async move { cleaning.keep_clean(CancellationToken::new()).await });
+    let keeping = fleet.clone();
+    tasks.spawn(async move { keeping.keep_promises(CancellationToken::new()).await });
     (fleet, tasks)
 }
 
@@ -163,12 +199,12 @@ proptest! {
                     Happening::Kill(number) => node.engine.kill(&id(number)),
                     Happening::TakeAway(number) => node.engine.take_away(&id(number)),
                     Happening::RestartAgent => node.restart_agent().await,
-                    Happening::Wait(millis) => sleep(Duration::from_millis(millis)).await,
+                    Happening::Wait(millis) => pass(Duration::from_millis(millis)).await,
                 }
             }
             // A scheduler says everything again when a session opens.
             node.assign(all(&wanted)).await;
-            sleep(LONG).await;
+            pass(LONG).await;
             assert_eq!(node.running(), ids(&wanted));
         });
     }
@@ -178,17 +214,17 @@ proptest! {
 async fn an_agent_that_starts_without_a_scheduler_carries_on_and_removes_nothing() {
     let mut node = Node::start().await;
     node.assign(all(&BTreeSet::from([1, 2]))).await;
-    sleep(LONG).await;
+    pass(LONG).await;
     node.engine.take_away(&id(1));
     node.restart_agent().await;
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(node.running(), ids(&BTreeSet::from([1, 2])), "what it was told last is on disk");
 
     // What it had on disk is lost: it knows of nothing that is wanted, and leaves alone what it finds.
     std::fs::remove_dir_all(node.folder.path()).unwrap();
     std::fs::create_dir(node.folder.path()).unwrap();
     node.restart_agent().await;
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(node.running(), ids(&BTreeSet::from([1, 2])));
     assert!(node.engine.removed().is_empty());
 }
@@ -199,12 +235,12 @@ async fn the_word_of_a_state_that_lacks_changes_is_refused() {
     for _ in 0..5 {
         node.assign(all(&BTreeSet::from([1, 2]))).await;
     }
-    sleep(LONG).await;
+    pass(LONG).await;
     for stale in [lineage("t1", 3), lineage("t2", 900)] {
         let answer = node.assign_from(stale, all(&BTreeSet::new())).await;
         assert!(matches!(answer, Assigned::Refused(Stale::LacksChanges { .. })), "{answer:?}");
     }
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(node.running(), ids(&BTreeSet::from([1, 2])));
     assert!(node.engine.removed().is_empty());
 }
@@ -213,12 +249,12 @@ async fn the_word_of_a_state_that_lacks_changes_is_refused() {
 async fn a_replica_that_drains_or_stops_is_not_brought_back() {
     let mut node = Node::start().await;
     node.assign(all(&BTreeSet::from([1, 2]))).await;
-    sleep(LONG).await;
+    pass(LONG).await;
     let upserts = vec![assignment(1, Goal::Drain), assignment(2, Goal::Stop)];
     node.assign(Assignments { upserts, ..Assignments::default() }).await;
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(node.running(), [id(1)], "draining goes on serving, stopping ends");
     node.engine.kill(&id(1));
-    sleep(LONG).await;
+    pass(LONG).await;
     assert_eq!(node.engine.there(), [(id(1), State::Exited)]);
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use gantry_boot::Backoff;
+use gantry_model::{Timestamp, wire};
 use prost_types::Timestamp as WireTime;
 use tokio::sync::watch as channel;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::fleet::Fleet;
-use super::runtime::Runtime;
+use super::runtime::{Runtime, What};
 use crate::engine::{Error, Kind};
 
 /// Even without any event everything is looked at again after this time.
@@ -29,7 +30,9 @@ pub async fn watch<R: Runtime>(
     problem: channel::Sender<Option<String>>,
     stop: CancellationToken,
 ) {
-    let mut last: Option<WireTime> = None;
+    // What happened while this agent did not run, as far as the engine remembers it.
+    let newest = fleet.newest_end().unwrap_or(Timestamp::from_millis(1_000));
+    let mut last: Option<WireTime> = Some(wire::write_time(newest));
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     loop {
         let watching = watch_once(&fleet, &runtime, &problem, &mut last, &mut backoff);
@@ -86,7 +89,8 @@ async fn watch_once<R: Runtime>(
                 None => return Error::new(Kind::Unavailable, "the Docker Engine hung up"),
             };
             *last = Some(changed.time);
-            let seen = if changed.gone {
+            fleet.note(&changed).await;
+            let seen = if changed.what == What::Gone {
                 None
             } else {
                 match timeout(LOOK_AGAIN, runtime.observe(&changed.id)).await {
@@ -95,7 +99,7 @@ async fn watch_once<R: Runtime>(
                     Err(_) => return hangs(),
                 }
             };
-            fleet.see(&changed.replica, seen).await;
+            fleet.see(&changed, seen).await;
         }
     }
 }

@@ -59,6 +59,9 @@ impl ContainerService for Containers {
             .collect();
         let ports = wire::read_ports(&spec.ports)?;
         let container = wire::read_container(spec)?;
+        if !container.post_start.is_empty() || !container.pre_stop.is_empty() {
+            return Err(Invalid::new("post_start and pre_stop", "are run for services only").into());
+        }
         refuse_powers(&caller, &container)?;
         if container.labels.keys().any(|label| label.starts_with("gantry.")) {
             return Err(

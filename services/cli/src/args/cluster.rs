@@ -187,7 +187,7 @@ pub enum Node {
         #[arg(long)]
         force: bool,
     },
-    /// Tell a host's agent and proxy where the scheduler is now.
+    /// Tell a host's agent and proxy, and its watchdog if it has one, where the scheduler is now.
     Repoint {
         /// The scheduler's new address, HOST:PORT.
         address: String,
@@ -202,7 +202,7 @@ pub enum Node {
 /// What people let a node do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Availability {
-    /// It runs replicas.
+    /// It runs replicas. This also ends a quarantine.
     Active,
     /// It keeps the replicas that it has and gets no new ones.
     Pause,

@@ -1,8 +1,11 @@
 //! What runs, what it writes and uses, and what happened to it.
 
-use clap::Args as Group;
+use std::time::Duration;
 
-use super::{FileArgs, Format, List, ScopeArgs};
+use clap::{Args as Group, ValueEnum};
+
+use super::{FileArgs, Format, List, ScopeArgs, Shape};
+use crate::when;
 
 /// `gantry ps`
 #[derive(Debug, Group)]
@@ -49,6 +52,50 @@ pub struct Stats {
     /// Show it once.
     #[arg(long)]
     pub no_stream: bool,
+    /// Show the last minutes of one service: what was asked of it, and what its replicas used.
+    #[arg(long, conflicts_with = "no_stream")]
+    pub history: bool,
+    /// How much of it, up to 15m.
+    #[arg(long, requires = "history", default_value = "15m", value_parser = when::parse_duration, value_name = "TIME")]
+    pub last: Duration,
+    /// How to show it. csv is for --history only: second by second, as `gantry autoscale simulate --load` takes it.
+    #[arg(long, value_enum, default_value_t, value_name = "SHAPE")]
+    pub format: StatsShape,
+}
+
+/// How what was used is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum StatsShape {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+    /// For both.
+    Yaml,
+    /// For spreadsheets.
+    Csv,
+}
+
+impl StatsShape {
+    /// The same among those that all commands have; `None` for the one that they have not.
+    pub fn shape(self) -> Option<Shape> {
+        match self {
+            Self::Table => Some(Shape::Table),
+            Self::Json => Some(Shape::Json),
+            Self::Yaml => Some(Shape::Yaml),
+            Self::Csv => None,
+        }
+    }
+}
+
+/// `gantry advise`
+#[derive(Debug, Group)]
+pub struct Advise {
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Services (NAME or STACK/NAME). Without any, all of the stack.
+    pub services: Vec<String>,
     #[command(flatten)]
     pub format: Format,
 }

@@ -15,11 +15,13 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt as _;
 
-use super::layout::{Layout, Part, container_name};
+use super::layout::{CGROUPS, Layout, Part, container_name};
 use crate::failure::{Failure, Result};
 
 pub(super) const DATA: &str = "/var/lib/gantry";
 const SOCKET: &str = "/var/run/docker.sock";
+/// Where every host has its control groups.
+const HOST_CGROUPS: &str = "/sys/fs/cgroup";
 pub(super) const PART: &str = "gantry.part";
 const CLUSTER_NAME: &str = "gantry.cluster-name";
 const CLUSTER_ID: &str = "gantry.part-of";
@@ -154,6 +156,14 @@ impl Host {
                 target: Some(SOCKET.to_owned()),
                 source: Some(self.socket()),
                 typ: Some(MountType::BIND),
+                ..Mount::default()
+            });
+            // What replicas use is read there. A container of its own sees only its own.
+            mounts.push(Mount {
+                target: Some(CGROUPS.to_owned()),
+                source: Some(HOST_CGROUPS.to_owned()),
+                typ: Some(MountType::BIND),
+                read_only: Some(true),
                 ..Mount::default()
             });
         }

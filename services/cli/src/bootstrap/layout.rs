@@ -9,6 +9,8 @@ use crate::args::Init;
 pub enum Part {
     /// The scheduler.
     Scheduler,
+    /// The watchdog.
+    Watchdog,
     /// The agent.
     Agent,
     /// The proxy.
@@ -17,12 +19,13 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order in which they are started.
-    pub const ALL: [Self; 3] = [Self::Scheduler, Self::Agent, Self::Proxy];
+    pub const ALL: [Self; 4] = [Self::Scheduler, Self::Watchdog, Self::Agent, Self::Proxy];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scheduler => "scheduler",
+            Self::Watchdog => "watchdog",
             Self::Agent => "agent",
             Self::Proxy => "proxy",
         }
@@ -33,6 +36,7 @@ impl Part {
         match self {
             Self::Scheduler => 0,
             Self::Agent => 1,
+            Self::Watchdog => 2,
             Self::Proxy => 3,
         }
     }
@@ -40,6 +44,8 @@ impl Part {
 
 const ADVERTISED: &str = "GANTRY_ADVERTISE_ADDR=";
 const MTU: &str = "GANTRY_MTU=";
+/// Where an agent's container has the host's control groups.
+pub const CGROUPS: &str = "/host/cgroup";
 
 /// What an agent's container was told to be reached at.
 pub fn advertised_in(environment: &[String]) -> Vec<IpAddr> {
@@ -173,7 +179,7 @@ impl Layout {
         self.advertise.iter().map(|ip| std::net::SocketAddr::new(*ip, port).to_string()).collect()
     }
 
-    /// Where agent and proxy look for the scheduler.
+    /// Where the other parts look for the scheduler.
     fn schedulers(&self) -> String {
         match self.elsewhere.as_slice() {
             // The same host: whatever becomes of its addresses.
@@ -215,9 +221,11 @@ impl Layout {
                     environment.push(format!("GANTRY_ADVERTISE={}", places.join(",")));
                 }
             }
+            Part::Watchdog => environment.push(format!("GANTRY_SCHEDULER={}", self.schedulers())),
             Part::Agent => {
                 environment.push(format!("GANTRY_SCHEDULER={}", self.schedulers()));
                 environment.push(format!("GANTRY_VOLUME={}", self.container(part)));
+                environment.push(format!("GANTRY_CGROUPS={CGROUPS}"));
                 environment.extend(self.advertised().map(|all| format!("{ADVERTISED}{all}")));
                 environment.extend(self.node_name.as_ref().map(|name| format!("GANTRY_NODE_NAME={name}")));
             }
@@ -234,7 +242,7 @@ impl Layout {
     /// The capabilities that a part needs, and no other.
     pub fn capabilities(part: Part) -> &'static [&'static str] {
         match part {
-            Part::Scheduler => &[],
+            Part::Scheduler | Part::Watchdog => &[],
             // Files that it mounts into containers are its own; the engine does the rest.
             Part::Agent => &["NET_ADMIN"],
             // Port 53.
@@ -280,6 +288,7 @@ mod tests {
         let agent = layout.environment(Part::Agent);
         assert!(agent.contains(&"GANTRY_SCHEDULER=192.0.2.7:7570,198.51.100.7:7570".to_owned()), "{agent:?}");
         assert!(agent.contains(&"GANTRY_LISTEN=0.0.0.0:7571".to_owned()), "{agent:?}");
+        assert!(agent.contains(&"GANTRY_CGROUPS=/host/cgroup".to_owned()), "{agent:?}");
         assert_eq!(advertised_in(&agent), ["192.0.2.8".parse::<IpAddr>().unwrap()]);
     }
 
@@ -299,5 +308,18 @@ mod tests {
     fn two_clusters_on_one_host_have_different_names() {
         assert_eq!(layout("default", None).container(Part::Agent), "gantry-agent");
         assert_eq!(layout("test", None).container(Part::Agent), "gantry-test-agent");
+    }
+
+    #[test]
+    fn a_watchdog_runs_beside_the_scheduler_and_may_do_nothing_on_the_host() {
+        let many = layout("default", Some("192.0.2.7"));
+        let told = many.environment(Part::Watchdog);
+        for entry in
+            ["GANTRY_LISTEN=0.0.0.0:7072", "GANTRY_ADMIN=127.0.0.1:7172", "GANTRY_SCHEDULER=127.0.0.1:7070"]
+        {
+            assert!(told.contains(&entry.to_owned()), "{told:?}");
+        }
+        assert!(Layout::capabilities(Part::Watchdog).is_empty());
+        assert_eq!(many.container(Part::Watchdog), "gantry-watchdog");
     }
 }

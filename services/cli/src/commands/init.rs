@@ -203,6 +203,7 @@ async fn ensure(host: &Host, layout: &Layout, part: Part, standing: Standing, ro
             host.create(layout, part, roots.id.as_str()).await?;
             let (role, name) = match part {
                 Part::Scheduler => (Role::Scheduler, "scheduler"),
+                Part::Watchdog => (Role::Watchdog, roots.node.as_str()),
                 Part::Agent => (Role::Node, roots.node.as_str()),
                 Part::Proxy => (Role::Proxy, roots.node.as_str()),
             };

@@ -103,7 +103,7 @@ fn shown(labels: &std::collections::BTreeMap<String, String>) -> String {
     labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Tells a host's agent and proxy where the scheduler is. They look there when they dial next; nothing is
+/// Tells a host's agent and proxy, and a watchdog that is there, where the scheduler is. They look there when they dial next; nothing is
 /// restarted.
 pub async fn repoint(address: &str, docker: &DockerHost, cluster: &str) -> Result<()> {
     let known =
@@ -119,6 +119,9 @@ pub async fn repoint(address: &str, docker: &DockerHost, cluster: &str) -> Resul
     let line = format!("{address}\n");
     for part in [Part::Agent, Part::Proxy] {
         host.write_to(&Layout::volume(cluster, part), &[("schedulers", &line)]).await?;
+    }
+    if host.environment(cluster, Part::Watchdog).await?.is_some() {
+        host.write_to(&Layout::volume(cluster, Part::Watchdog), &[("schedulers", &line)]).await?;
     }
     output::print(&format!("this host's agent and proxy look for the scheduler at {address} from now on\n"))
 }
@@ -189,7 +192,7 @@ pub async fn run(cluster: &Cluster, command: Command) -> Result<()> {
                     ("joined", line.joined.clone()),
                 ]
                 .into_iter()
-                .chain(line.conditions.iter().map(|condition| ("network", condition.clone())))
+                .chain(line.conditions.iter().map(|condition| ("condition", condition.clone())))
                 .fold(String::new(), |text, (name, value)| format!("{text}{name:<10} {value}\n"))
             })
         }

@@ -72,11 +72,7 @@ impl Row for Line {
     fn cells(&self) -> Vec<String> {
         let first = self.message.lines().next().unwrap_or_default();
         // Where nothing is amiss, nothing needs to be said.
-        let state = if first.is_empty() || self.ready {
-            self.state.clone()
-        } else {
-            format!("{} ({first})", self.state)
-        };
+        let state = state(&self.state, first, self.ready);
         vec![
             self.service.clone(),
             self.slot.to_string(),
@@ -95,6 +91,19 @@ impl Row for Line {
     }
 }
 
+/// A state, and why it is so.
+fn state(state: &str, why: &str, ready: bool) -> String {
+    match state {
+        _ if ready => state.to_owned(),
+        "unhealthy" | "failing" if why.is_empty() => format!("running ({state})"),
+        "unhealthy" | "failing" => format!("running ({state}: {why})"),
+        _ if why.is_empty() => state.to_owned(),
+        // What is done about it, such as "restarting in place".
+        _ if state.contains(' ') => format!("{state}: {why}"),
+        _ => format!("{state} ({why})"),
+    }
+}
+
 /// Lists replicas.
 pub async fn run(cluster: &Cluster, ps: Ps) -> Result<()> {
     let (stack, service) = match ps.subject {
@@ -109,4 +118,20 @@ pub async fn run(cluster: &Cluster, ps: Ps) -> Result<()> {
     let replicas = cluster.replicas().list_replicas(request).await?.into_inner().replicas;
     let lines: Vec<Line> = replicas.into_iter().map(Line::from).collect();
     output::list(&lines, &ps.list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::state;
+
+    #[test]
+    fn a_state_says_in_a_few_words_what_is_the_matter() {
+        assert_eq!(state("running", "", true), "running");
+        assert_eq!(state("running", "the proxy cannot listen", true), "running");
+        assert_eq!(state("unhealthy", "HTTP 503", false), "running (unhealthy: HTTP 503)");
+        assert_eq!(state("unhealthy", "", false), "running (unhealthy)");
+        assert_eq!(state("crash loop", "out of memory ×4", false), "crash loop: out of memory ×4");
+        assert_eq!(state("restarting in place", "unhealthy", false), "restarting in place: unhealthy");
+        assert_eq!(state("pending", "no node fits", false), "pending (no node fits)");
+    }
 }

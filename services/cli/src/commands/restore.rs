@@ -29,7 +29,7 @@ pub async fn run(restore: Restore) -> Result<()> {
     let name = restore.name.unwrap_or_else(|| backup.name.clone());
     let host = Host::connect(restore.docker.docker_host.as_deref()).await?;
     refuse_taken(&host, &name, &backup).await?;
-    host.provide_images(&[Part::Scheduler, Part::Agent], |line| eprintln!("{line}")).await?;
+    host.provide_images(&[Part::Scheduler, Part::Watchdog, Part::Agent], |line| eprintln!("{line}")).await?;
     let advertise = choose_addresses(&host.facts().await?, &restore.advertise_addr)?;
     let setting = |name: &str| backup.settings.get(name).cloned().unwrap_or_default();
     let layout = Layout::restored(
@@ -61,6 +61,12 @@ pub async fn run(restore: Restore) -> Result<()> {
     ];
     host.write(&layout, Part::Scheduler, &files).await?;
     host.start(&layout, Part::Scheduler).await?;
+    let own = issue(Role::Watchdog, "restored", layout.hosts())?;
+    host.remove(&layout.cluster, Part::Watchdog).await?;
+    host.create(&layout, Part::Watchdog, backup.cluster.as_str()).await?;
+    let files = [(paths[0].as_str(), own.ca.as_str()), (&paths[1], &own.certificate), (&paths[2], &own.key)];
+    host.write(&layout, Part::Watchdog, &files).await?;
+    host.start(&layout, Part::Watchdog).await?;
 
     let admin = issue(Role::Admin, "admin", Vec::new())?;
     let context = Context::new(layout.cluster.clone(), layout.scheduler(), host.is_local(), admin);

@@ -44,8 +44,12 @@ pub async fn scale(cluster: &Cluster, scale: Scale) -> Result<()> {
     }
     for (name, replicas) in &wanted {
         let request = wire::ScaleServiceRequest { name: name.clone(), replicas: *replicas };
-        let previous = cluster.services().scale_service(request).await?.into_inner().previous;
+        let wire::ScaleServiceResponse { previous, note } =
+            cluster.services().scale_service(request).await?.into_inner();
         eprintln!("{name}: replicas {previous} → {replicas}");
+        if !note.is_empty() {
+            eprintln!("{note}");
+        }
     }
     let names: Vec<String> = wanted.into_iter().map(|(name, _)| name).collect();
     wait(cluster, &names, scale.detach, scale.timeout).await

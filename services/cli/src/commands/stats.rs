@@ -1,5 +1,8 @@
 //! `gantry stats`
 
+mod history;
+mod shapes;
+
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -11,9 +14,11 @@ use tokio::time::timeout;
 
 use crate::args::{FileArgs, List, Shape, Stats};
 use crate::client::Cluster;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::{self, Row, bytes};
 use crate::project;
+
+pub use history::{Recorded, recorded};
 
 const REFRESH: Duration = Duration::from_secs(1);
 
@@ -22,8 +27,10 @@ const REFRESH: Duration = Duration::from_secs(1);
 pub struct Line {
     name: String,
     node: String,
-    cpu_cores: f64,
-    memory: u64,
+    /// Not there where there is no sample before.
+    cpu_cores: Option<f64>,
+    /// In bytes; not there where the kernel does not count memory.
+    memory: Option<u64>,
     memory_limit: u64,
     network_rx: u64,
     network_tx: u64,
@@ -54,11 +61,12 @@ impl Row for Line {
     const HEAD: &'static [&'static str] = &["NAME", "NODE", "CPU", "MEMORY", "NET I/O", "BLOCK I/O", "PIDS"];
 
     fn cells(&self) -> Vec<String> {
+        let unknown = || "-".to_owned();
         vec![
             self.name.clone(),
             self.node.clone(),
-            format!("{:.1}%", self.cpu_cores * 100.0),
-            format!("{} / {}", bytes(self.memory), bytes(self.memory_limit)),
+            self.cpu_cores.map_or_else(unknown, |cores| format!("{:.1}%", cores * 100.0)),
+            format!("{} / {}", self.memory.map_or_else(unknown, bytes), bytes(self.memory_limit)),
             format!("{} / {}", bytes(self.network_rx), bytes(self.network_tx)),
             format!("{} / {}", bytes(self.block_read), bytes(self.block_write)),
             self.pids.to_string(),
@@ -72,6 +80,13 @@ impl Row for Line {
 
 /// Shows what replicas use.
 pub async fn run(cluster: &Cluster, stats: Stats) -> Result<()> {
+    if stats.history {
+        return history::run(cluster, &stats).await;
+    }
+    let Some(shape) = stats.format.shape() else {
+        return Err(Failure::bad_input("what is used now is not shown as csv")
+            .hint("add --history for the last minutes, or take --format json"));
+    };
     let scope = FileArgs::from(&stats.scope);
     let mut request = StreamStatsRequest { once: stats.no_stream, ..StreamStatsRequest::default() };
     for service in &stats.services {
@@ -81,7 +96,7 @@ pub async fn run(cluster: &Cluster, stats: Stats) -> Result<()> {
         request.stack = project::find_stack(&scope)?.map(|stack| stack.to_string()).unwrap_or_default();
     }
     let mut samples = cluster.replicas().stream_stats(request).await?.into_inner();
-    let mut screen = Screen::new(stats.format.format);
+    let mut screen = Screen::new(shape);
     loop {
         let next = match timeout(REFRESH, samples.message()).await {
             Ok(next) => next?,

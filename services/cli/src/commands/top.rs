@@ -1,4 +1,4 @@
-//! `gantry top`
+//! `gantry top`: what arrives at services, and what they use.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -43,10 +43,14 @@ struct Line {
     in_flight: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<u64>,
+    /// Of all replicas together; not there where nothing was measured lately.
+    cpu_cores: Option<f64>,
+    /// In bytes.
+    memory: Option<u64>,
 }
 
 impl Line {
-    fn new(service: &str, traffic: Option<wire::Traffic>) -> Self {
+    fn new(service: &str, traffic: Option<wire::Traffic>, usage: Option<wire::ResourceUsage>) -> Self {
         let traffic = traffic.unwrap_or_default();
         let seconds = |time: Option<prost_types::Duration>| {
             time.and_then(|time| Duration::try_from(time).ok()).map(|time| time.as_secs_f64())
@@ -65,13 +69,15 @@ impl Line {
             p99_seconds: seconds(traffic.p99),
             in_flight: traffic.in_flight,
             waiting: None,
+            cpu_cores: usage.map(|usage| usage.cpu_cores),
+            memory: usage.and_then(|usage| usage.memory),
         }
     }
 }
 
 impl Row for Line {
     const HEAD: &'static [&'static str] =
-        &["SERVICE", "REPLICAS", "REQ/S", "ERRORS", "P50", "P95", "IN FLIGHT", "WAITING"];
+        &["SERVICE", "REPLICAS", "REQ/S", "ERRORS", "P50", "P95", "IN FLIGHT", "WAITING", "CPU", "MEMORY"];
 
     fn cells(&self) -> Vec<String> {
         let replicas = match (self.ready, self.wanted) {
@@ -88,6 +94,9 @@ impl Row for Line {
             time(self.p95_seconds),
             self.in_flight.to_string(),
             self.waiting.map(|waiting| waiting.to_string()).unwrap_or_default(),
+            // As `gantry stats` has it: 100% is one core.
+            self.cpu_cores.map_or_else(|| "-".to_owned(), |cores| format!("{:.1}%", cores * 100.0)),
+            self.memory.map_or_else(|| "-".to_owned(), output::bytes),
         ]
     }
 
@@ -100,12 +109,12 @@ impl Row for Line {
 }
 
 /// Requests a second.
-fn rate(rate: f64) -> String {
+pub fn rate(rate: f64) -> String {
     if rate >= 100.0 || rate == 0.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
 }
 
 /// A share; what is there is not shown as nothing.
-fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
         _ if percent > 0.0 && percent < 0.05 => "<0.1%".to_owned(),
@@ -115,7 +124,7 @@ fn percent(share: f64) -> String {
 }
 
 /// A time in its unit.
-fn time(seconds: Option<f64>) -> String {
+pub fn time(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds else { return "-".to_owned() };
     let millis = seconds * 1_000.0;
     match millis {
@@ -131,20 +140,20 @@ fn lines(report: &TrafficReport) -> Vec<Line> {
             ready: Some(service.ready),
             wanted: Some(service.wanted),
             waiting: Some(service.waiting),
-            ..Line::new(&service.service, service.traffic)
+            ..Line::new(&service.service, service.traffic, service.usage)
         };
         let replicas = service.replicas.iter().map(|replica| Line {
             replica: Some(replica.replica.clone()),
             slot: Some(replica.slot),
             node: Some(replica.node.clone()),
-            ..Line::new(&service.service, replica.traffic)
+            ..Line::new(&service.service, replica.traffic, replica.usage)
         });
         std::iter::once(own).chain(replicas).collect::<Vec<_>>()
     };
     report.services.iter().flat_map(of_service).collect()
 }
 
-/// Shows the traffic of services.
+/// Shows the traffic of services, and what they use.
 pub async fn run(cluster: &Cluster, top: Top) -> Result<()> {
     let scope = FileArgs::from(&top.scope);
     let window = prost_types::Duration::try_from(top.window)
@@ -245,6 +254,7 @@ mod tests {
             slot: 1,
             node: "one".into(),
             traffic: Some(wire::Traffic { requests_per_second: 12.5, ..traffic }),
+            usage: Some(wire::ResourceUsage { cpu_cores: 0.25, memory: Some(48 << 20), replicas: 1 }),
         };
         let web = wire::ServiceTraffic {
             service: "shop/web".into(),
@@ -253,6 +263,8 @@ mod tests {
             traffic: Some(traffic),
             waiting: 4,
             replicas: vec![replica],
+            usage: Some(wire::ResourceUsage { cpu_cores: 1.5, memory: Some(96 << 20), replicas: 2 }),
+            ..Default::default()
         };
         let db =
             wire::ServiceTraffic { service: "shop/db".into(), wanted: 1, ready: 1, ..Default::default() };
@@ -262,10 +274,10 @@ mod tests {
     #[test]
     fn services_are_shown_with_their_replicas_below() {
         let expected = "\
-SERVICE      REPLICAS   REQ/S   ERRORS   P50     P95    IN FLIGHT   WAITING
-shop/web     2/3        1234    1.2%     2.0ms   45ms   7           4
-shop/web/1   one        12.5    1.2%     2.0ms   45ms   7
-shop/db      1/1        0       -        -       -      0           0
+SERVICE      REPLICAS   REQ/S   ERRORS   P50     P95    IN FLIGHT   WAITING   CPU      MEMORY
+shop/web     2/3        1234    1.2%     2.0ms   45ms   7           4         150.0%   96.0MiB
+shop/web/1   one        12.5    1.2%     2.0ms   45ms   7                     25.0%    48.0MiB
+shop/db      1/1        0       -        -       -      0           0         -        -
 ";
         assert_eq!(screen(&report(), 24, false), expected);
     }

@@ -1,10 +1,12 @@
 //! Keeps what is known of endpoints and backends from one plan to the next.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::state::{BackendState, State};
 
@@ -12,6 +14,7 @@ use super::state::{BackendState, State};
 pub struct Registry {
     cores: usize,
     known: Mutex<Known>,
+    begun: Arc<Notify>,
 }
 
 /// A backend's name and port.
@@ -31,7 +34,7 @@ struct Known {
 impl Registry {
     /// For so many cores.
     pub fn new(cores: usize) -> Self {
-        Self { cores, known: Mutex::default() }
+        Self { cores, known: Mutex::default(), begun: Arc::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -54,7 +57,24 @@ impl Registry {
 
     /// The state of a backend at one port.
     pub fn backend(&self, name: &str, port: Option<u16>) -> Arc<BackendState> {
-        self.known().backends.entry((name.to_owned(), port)).or_default().clone()
+        let fresh = || Arc::new(BackendState { begun: self.begun.clone(), ..BackendState::default() });
+        self.known().backends.entry((name.to_owned(), port)).or_insert_with(fresh).clone()
+    }
+
+    /// Ends when somebody begins to wait for a backend without endpoints.
+    pub async fn waiting_began(&self) {
+        self.begun.notified().await;
+    }
+
+    /// Of these backends, those for which somebody waits.
+    pub fn waited_for(&self, names: &BTreeSet<String>) -> Vec<String> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let known = self.known();
+        let waited = known.backends.iter().filter(|(_, state)| state.waiting.load(Relaxed) > 0);
+        let waited: BTreeSet<&String> = waited.map(|((name, _), _)| name).collect();
+        names.iter().filter(|name| waited.contains(name)).cloned().collect()
     }
 
     /// Every endpoint that is known, also those that are leaving.
@@ -103,7 +123,12 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+    use std::time::Instant;
+
     use super::*;
+    use crate::balance::{Backend, Waiting};
+    use crate::spec::{Policy, Target};
 
     #[test]
     fn the_last_counts_of_a_forgotten_endpoint_are_read_once() {
@@ -117,6 +142,29 @@ mod tests {
         let counts =
             || registry.counted().iter().map(|state| state.sum(|core| &core.classes[2])).sum::<u64>();
         assert_eq!((counts(), counts()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_backend_without_endpoints_is_told_at_once() {
+        let registry = Registry::new(1);
+        let backend = |name: &str| {
+            let target = Target { backend: name.to_owned(), port: None };
+            let policy = Policy { queue_length: 2, ..Policy::default() };
+            let state = registry.backend(name, None);
+            Rc::new(Backend::new(target, policy, None, Vec::new(), state, Instant::now()))
+        };
+        let (web, other) = (backend("shop/web"), backend("shop/other"));
+        let asleep = BTreeSet::from(["shop/web".to_owned(), "shop/idle".to_owned()]);
+        assert!(registry.waited_for(&asleep).is_empty());
+        let first = Waiting::begin(&web, Instant::now()).unwrap();
+        tokio::time::timeout(Duration::from_secs(10), registry.waiting_began()).await.unwrap();
+        let second = Waiting::begin(&web, Instant::now()).unwrap();
+        assert!(Waiting::begin(&web, Instant::now()).is_none(), "the queue is full");
+        let elsewhere = Waiting::begin(&other, Instant::now()).unwrap();
+        assert_eq!(registry.waited_for(&asleep), ["shop/web"]);
+        drop((first, second));
+        assert!(registry.waited_for(&asleep).is_empty());
+        drop(elsewhere);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What all cores share of an endpoint and of a backend.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -153,6 +154,8 @@ pub struct BackendState {
     pub life: Life,
     /// Wakes those that wait for an endpoint.
     pub room: Notify,
+    /// Wakes whoever wants to know that somebody waits although there is no endpoint; shared by all backends.
+    pub begun: Arc<Notify>,
     /// How many wait.
     pub waiting: AtomicU32,
     /// How many ever had to wait.

@@ -9,6 +9,9 @@ use super::rules::Refusal;
 /// The header that says why the proxy itself answered.
 pub const REASON: &str = "x-gantry-reason";
 
+/// Whoever found no endpoint may ask again after so many seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+
 /// An answer with a short text.
 pub fn refuse(refusal: Refusal) -> Response<ResponseBody> {
     let text = format!(
@@ -22,6 +25,9 @@ pub fn refuse(refusal: Refusal) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(REASON, HeaderValue::from_static(refusal.reason));
+    if refusal.status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
     if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
         headers
             .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));

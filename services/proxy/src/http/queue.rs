@@ -3,8 +3,6 @@
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, StatusCode};
@@ -14,7 +12,7 @@ use super::rules::Refusal;
 use super::stack::{Exchange, FAILED, NOT_SERVED, Own};
 use super::sticky;
 use super::target::host_name;
-use crate::balance::{Backend, InFlight, Key, State, hash_of};
+use crate::balance::{Backend, InFlight, Key, State, Waiting, hash_of};
 use crate::core::Served;
 use crate::plan::{Request as Asked, Rule};
 use crate::spec::{Balance, HashOn};
@@ -40,13 +38,14 @@ impl Exchange<'_> {
                     last.cores[self.client.core.index].ended(0);
                     return Err(FAILED.into());
                 }
-                self.wait(backend.clone(), host, request, tried).await
+                self.wait(served, backend.clone(), host, request, tried).await
             }
         }
     }
 
     async fn wait(
         &mut self,
+        began: &Served,
         mut backend: Rc<Backend>,
         host: &HeaderValue,
         request: &Request<RequestBody>,
@@ -55,6 +54,11 @@ impl Exchange<'_> {
         let Some(waiting) = Waiting::begin(&backend, self.started) else {
             return Err(refuse_waiting(&backend).into());
         };
+        let path = self.path.clone();
+        let path = path.as_ref().map_or_else(|| request.uri().path(), PathAndQuery::path);
+        let asked = Asked { host: host_name(host), path, headers: request.headers() };
+        // A filter may have taken away the header that its rule goes by: then it is not found again.
+        let is_found = began.site.router.find(&asked).is_some();
         loop {
             // Whoever frees a place between the look and the wait must be heard.
             let state = backend.state.clone();
@@ -62,18 +66,18 @@ impl Exchange<'_> {
             room.as_mut().enable();
             // There may be another plan by now.
             let served = self.client.site().ok_or(NOT_SERVED)?;
-            let path = self.path.as_ref().map_or_else(|| request.uri().path(), PathAndQuery::path);
-            let asked = Asked { host: host_name(host), path, headers: request.headers() };
-            if let Some(rule) = served.site.router.find(&asked) {
-                backend = served.backend(rule).clone();
+            match served.site.router.find(&asked) {
+                Some(rule) => backend = served.backend(rule).clone(),
+                None if is_found => return Err(NOT_SERVED.into()),
+                None => {}
             }
             drop(served);
             if let Some(place) = self.choose(&backend, request, tried) {
                 return Ok(place);
             }
-            let left = waiting.until.saturating_duration_since(Instant::now());
+            let left = waiting.left();
             if left.is_zero() || self.client.core.pulse.within(left, room).await.is_none() {
-                waiting.backend.state.turned_away.fetch_add(1, Relaxed);
+                waiting.turn_away();
                 return Err(refuse_waiting(&backend).into());
             }
         }
@@ -114,31 +118,6 @@ impl Exchange<'_> {
         };
         // Those that have none are not all one client.
         found.map_or_else(|| self.client.core.random(), hash_of)
-    }
-}
-
-/// A request that waits for an endpoint.
-struct Waiting {
-    backend: Rc<Backend>,
-    until: Instant,
-}
-
-impl Waiting {
-    fn begin(backend: &Rc<Backend>, started: Instant) -> Option<Self> {
-        let state = &backend.state;
-        if state.waiting.fetch_add(1, Relaxed) >= backend.policy.queue_length {
-            state.waiting.fetch_sub(1, Relaxed);
-            state.turned_away.fetch_add(1, Relaxed);
-            return None;
-        }
-        state.queued.fetch_add(1, Relaxed);
-        Some(Self { backend: backend.clone(), until: started + backend.policy.queue_timeout })
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.backend.state.waiting.fetch_sub(1, Relaxed);
     }
 }
 

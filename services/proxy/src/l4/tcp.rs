@@ -3,17 +3,21 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::join;
-use crate::balance::{Backend, InFlight, Key, State, hash_of};
+use crate::balance::{Backend, InFlight, Key, State, Waiting, hash_of};
 use crate::core::Core;
 use crate::http::Entry;
 use crate::upstream::{self, Stream};
+
+/// What a client may say while it waits; the rest stays in its socket.
+const MOST_SAID: usize = 16 << 10;
+/// What is made room for at a time.
+const PART: usize = 2 << 10;
 
 /// A connection to an endpoint that is ready to be joined.
 pub struct Opening {
@@ -24,35 +28,53 @@ pub struct Opening {
 }
 
 /// Connects to an endpoint of `backend`; to another one if the first does not answer. While there is
-/// none it waits, as requests do.
-pub async fn open(core: &Rc<Core>, backend: &Rc<Backend>, entry: &Entry) -> io::Result<Opening> {
+/// none it waits, as requests do: for as long as the client is there, and something is served where it came in.
+/// What `client` says meanwhile is put behind what it has `said`.
+pub async fn open<S: AsyncRead + Unpin>(
+    core: &Rc<Core>,
+    backend: &Rc<Backend>,
+    entry: &Entry,
+    client: &mut S,
+    said: &mut BytesMut,
+) -> io::Result<Opening> {
     let mut tried: Vec<Arc<State>> = Vec::new();
-    let until = Instant::now() + backend.policy.queue_timeout;
+    let started = Instant::now();
+    let mut waiting: Option<Waiting> = None;
     let hash = hash_of(entry.peer.ip().to_canonical().to_string().as_bytes());
     let mut last = io::Error::new(io::ErrorKind::NotConnected, "no endpoint is ready");
     let mut backend = backend.clone();
     loop {
         let state = backend.state.clone();
-        let notified = std::pin::pin!(state.room.notified());
+        // Whoever frees a place between the look and the wait must be heard.
+        let mut notified = std::pin::pin!(state.room.notified());
+        notified.as_mut().enable();
         let key = Key { hash, sticky: None, tried: &tried, now: core.pulse.now() };
         let Some(place) = backend.choose(&key, &mut || core.random()) else {
-            let left = until.saturating_duration_since(Instant::now());
             if let Some(tried) = tried.last() {
                 tried.cores[core.index].ended(0);
                 return Err(last);
             }
+            if waiting.is_none() {
+                waiting = Waiting::begin(&backend, started);
+            }
+            let Some(waiting) = &waiting else { return Err(last) };
+            let left = waiting.left();
             if left.is_zero() {
-                state.turned_away.fetch_add(1, Relaxed);
+                waiting.turn_away();
                 return Err(last);
             }
-            let _ = core.pulse.within(left, notified).await;
-            // There may be another plan by now.
-            if let Some(served) = core.site(entry.place)
-                && let Some(rule) = served.site.router.fallback()
-            {
-                let current = served.backend(rule).clone();
-                backend = current;
+            tokio::select! {
+                biased;
+                _ = core.pulse.within(left, notified) => {}
+                error = gone(client, said) => return Err(error),
             }
+            // There may be another plan by now.
+            let served = core.site(entry.place);
+            let rule = served.as_ref().and_then(|served| Some((served, served.site.router.fallback()?)));
+            let Some((served, rule)) = rule else {
+                return Err(io::Error::new(io::ErrorKind::NotConnected, "nothing is served here any more"));
+            };
+            backend = served.backend(rule).clone();
             continue;
         };
         let ends = (entry.peer, entry.local);
@@ -68,6 +90,21 @@ pub async fn open(core: &Rc<Core>, backend: &Rc<Backend>, entry: &Entry) -> io::
             }
         }
     }
+}
+
+/// Comes back when a client that waits has gone. One that has said something and then nothing more may still wait
+/// for the answer: it counts as there.
+async fn gone<S: AsyncRead + Unpin>(client: &mut S, said: &mut BytesMut) -> io::Error {
+    while said.len() < MOST_SAID {
+        said.reserve(PART);
+        match client.read_buf(said).await {
+            Ok(0) if said.is_empty() => return io::ErrorKind::UnexpectedEof.into(),
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => return error,
+        }
+    }
+    std::future::pending().await
 }
 
 /// Passes a connection on as it is. `first` was read of it already.

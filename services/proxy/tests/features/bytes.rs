@@ -118,6 +118,80 @@ fn a_server_that_has_said_everything_still_hears_everything() {
     assert_eq!(heard.recv_timeout(DEADLINE).unwrap(), b"wait, one more thing");
 }
 
+/// Whether so many wait for a place.
+fn waiting(proxy: &Process, count: usize) -> bool {
+    let line = format!("gantry_proxy_waiting{{service=\"db\",port=\"\"}} {count}\n");
+    eventually(|| proxy.page("/metrics").contains(&line))
+}
+
+/// The only place, and long patience of those who wait for it.
+const ONE: &str = "max_concurrency = 1\nqueue_timeout = \"1h\"";
+
+/// Says something, and hears the same.
+fn talk(stream: &mut TcpStream) {
+    let mut back = [0; 3];
+    stream.write_all(b"*1\r").unwrap();
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"*1\r");
+}
+
+#[test]
+fn who_waits_and_goes_leaves_its_place_and_who_has_said_something_keeps_it() {
+    for protocol in BOTH {
+        let proxy = start(&[server(echo)], protocol, ONE);
+        let mut first = connect(&proxy);
+        talk(&mut first);
+        let silent = connect(&proxy);
+        assert!(waiting(&proxy, 1), "{protocol}");
+        drop(silent);
+        assert!(waiting(&proxy, 0), "{protocol}");
+        // One that has said everything may still want the answer.
+        let mut asking = connect(&proxy);
+        asking.write_all(b"*2\r\n").unwrap();
+        asking.shutdown(Shutdown::Write).unwrap();
+        assert!(waiting(&proxy, 1), "{protocol}");
+        drop(first);
+        let mut back = Vec::new();
+        asking.read_to_end(&mut back).unwrap();
+        assert_eq!(back, b"*2\r\n", "{protocol}");
+    }
+}
+
+#[test]
+fn what_is_said_by_who_waits_is_passed_on_in_order() {
+    for protocol in BOTH {
+        let proxy = start(&[server(echo)], protocol, ONE);
+        let mut first = connect(&proxy);
+        talk(&mut first);
+        let mut second = connect(&proxy);
+        assert!(waiting(&proxy, 1), "{protocol}");
+        // More than is kept of it while it waits.
+        let sent: Vec<u8> = (0..100_000_u32).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        second.write_all(&sent).unwrap();
+        drop(first);
+        let mut back = vec![0; sent.len()];
+        second.read_exact(&mut back).unwrap();
+        assert!(back == sent, "{protocol}");
+    }
+}
+
+#[test]
+fn who_waits_where_nothing_is_served_any_more_is_let_go_at_once() {
+    for protocol in BOTH {
+        let endpoint = server(echo);
+        let proxy = start(&[endpoint], protocol, &format!("{ONE}\n# Later: @b"));
+        let mut first = connect(&proxy);
+        talk(&mut first);
+        let mut second = connect(&proxy);
+        assert!(waiting(&proxy, 1), "{protocol}");
+        let elsewhere =
+            "admin = \"127.0.0.1:@z\"\n[[listen]]\naddress = \"127.0.0.1\"\nport = @b\nbackend = \"db\"\n";
+        proxy.change(&format!("{elsewhere}{}", backend("db", &[endpoint], ONE)));
+        assert!(matches!(second.read(&mut [0]), Ok(0)), "{protocol}");
+        talk(&mut first);
+    }
+}
+
 #[test]
 fn a_port_without_a_protocol_takes_http_and_everything_else() {
     let upstream = Upstream::start();
@@ -143,6 +217,27 @@ fn a_connection_goes_to_an_endpoint_that_takes_it() {
     }
     let nowhere = start(&[refusing.address()], "protocol = \"tcp\"", "");
     assert_eq!(connect(&nowhere).read(&mut [0; 1]).unwrap_or(0), 0, "nobody is there, so it ends");
+}
+
+#[test]
+fn connections_that_wait_for_a_place_are_as_many_as_may_wait() {
+    let keys = "max_concurrency = 1\nqueue_length = 1\nqueue_timeout = \"20s\"";
+    let proxy = start(&[server(echo)], "protocol = \"tcp\"", keys);
+    let ping = |stream: &mut TcpStream| {
+        let mut back = [0; 4];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"ping");
+    };
+    let mut first = connect(&proxy);
+    first.write_all(b"ping").unwrap();
+    ping(&mut first);
+    let mut second = connect(&proxy);
+    second.write_all(b"ping").unwrap();
+    let one = "gantry_proxy_waiting{service=\"db\",port=\"\"} 1\n";
+    assert!(eventually(|| proxy.page("/metrics").contains(one)));
+    assert_eq!(connect(&proxy).read(&mut [0; 1]).unwrap_or(0), 0, "the queue is full");
+    drop(first);
+    ping(&mut second);
 }
 
 #[test]

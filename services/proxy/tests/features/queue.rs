@@ -67,6 +67,7 @@ fn the_queue_has_an_end() {
     assert!(waiting(&proxy, 1));
     let reply = proxy.get("/3", "");
     assert_eq!((reply.status, reply.one("x-gantry-reason")), (503, FULL));
+    assert_eq!(reply.one("retry-after"), "5");
     gate.open();
     assert_eq!(first.reply().unwrap().text(), "GET /1");
     assert_eq!(second.reply().unwrap().text(), "GET /2");
@@ -142,6 +143,26 @@ fn those_that_were_there_from_the_start_are_not_slow() {
     let mut client = proxy.client();
     (0..100).for_each(|_| assert_eq!(client.get("/", "").status, 200));
     assert_eq!((upstreams[0].count(), upstreams[1].count()), (50, 50));
+}
+
+#[test]
+fn who_waits_where_no_route_leads_any_more_is_told_at_once() {
+    let upstream = Upstream::start();
+    let keys = "max_concurrency = 1\nqueue_timeout = \"1h\"";
+    let web = backend("web", &[upstream.address], keys);
+    let file = |path: &str| {
+        format!(
+            "admin = \"127.0.0.1:@z\"\n{LISTEN}routed = true\n[[route]]\npath = \"{path}\"\nbackend = \"web\"\n{web}"
+        )
+    };
+    let proxy = Process::start(&file("/"));
+    let (mut first, gate) = held(&proxy, &upstream);
+    let mut second = asking(&proxy, "/2");
+    assert!(waiting(&proxy, 1));
+    proxy.change(&file("/other"));
+    assert_eq!(second.reply().unwrap().status, 404);
+    gate.open();
+    assert_eq!(first.reply().unwrap().text(), "GET /1", "what was in flight ends where it was");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use gantry_api::cluster::v1::{ChangeAction, PlannedChange};
 use gantry_identity::Identity;
 use gantry_model::{
-    Change, Mode, Record, Revision, Service, ServiceId, ServiceSpec, Severity, Snapshot, Stack, StackSpec,
-    Timestamp,
+    AutoscaleMode, Change, Mode, Record, Revision, Service, ServiceId, ServiceSpec, Severity, Snapshot,
+    Stack, StackSpec, Timestamp,
 };
 use tonic::Status;
 
@@ -115,6 +115,24 @@ impl Admission {
     }
 }
 
+/// How many replicas a service has from here on. The load says so where it may: then the file's count is for
+/// the first time only.
+fn first_count(spec: &ServiceSpec, known: Option<&Service>, changed: bool) -> u32 {
+    if spec.exclusive {
+        return 1;
+    }
+    let (known, slept) = (known.map(|known| known.replicas), known.is_some_and(Service::sleeps));
+    let Some(rules) = spec.autoscale.as_ref().filter(|rules| rules.mode == AutoscaleMode::Auto) else {
+        // One that sleeps is not woken any more.
+        return if slept { spec.replicas_awake() } else { spec.replicas.or(known).unwrap_or(1) };
+    };
+    match known {
+        // What is new is started once, so that it shows whether it runs.
+        Some(known) => known.max(u32::from(changed)),
+        None => spec.replicas.unwrap_or(rules.min.max(1)).min(rules.max),
+    }
+}
+
 fn admit_service(
     snapshot: &Snapshot,
     asked: &Asked<'_>,
@@ -131,10 +149,10 @@ fn admit_service(
         resolved.digest.or_else(|| same_name.and_then(|current| current.template.image_digest.clone()));
     let platform = resolved.platform.or_else(|| same_name.and_then(|current| current.platform.clone()));
     let template = spec.template(digest);
+    let checks = spec.checks();
     let changed = current.is_none_or(|current| current.hash != template.hash());
     let number = known.map_or(0, |known| known.revision) + u64::from(changed || asked.force);
-    let replicas =
-        if spec.exclusive { 1 } else { spec.replicas.or(known.map(|known| known.replicas)).unwrap_or(1) };
+    let replicas = first_count(spec, known.map(AsRef::as_ref), changed);
     let service = match known {
         Some(known) => Service {
             spec: spec.clone(),
@@ -159,6 +177,7 @@ fn admit_service(
             updated_at: asked.now,
             assigned_ports: BTreeMap::new(),
             node_slots: BTreeMap::new(),
+            repairs: Vec::new(),
         },
     };
     match known {
@@ -175,6 +194,7 @@ fn admit_service(
                 .map(|current| differences::of_template(&current.template, &template))
                 .unwrap_or_default();
             details.extend(differences::of_service(known, &service));
+            details.extend(current.and_then(|current| differences::of_checks(&current.checks, &checks)));
             if changed || asked.force {
                 if details.is_empty() {
                     details.push("asked for, without a change".to_owned());
@@ -190,7 +210,10 @@ fn admit_service(
     if changed || asked.force {
         let hash = template.hash();
         let revision =
-            Revision { service: id.clone(), number, template, hash, platform, created_at: asked.now };
+            Revision { service: id.clone(), number, template, hash, platform, checks, created_at: asked.now };
+        admission.changes.push(Change::Put(Record::Revision(Arc::new(revision))));
+    } else if let Some(current) = current.filter(|current| current.checks != checks) {
+        let revision = Revision { checks, ..current.as_ref().clone() };
         admission.changes.push(Change::Put(Record::Revision(Arc::new(revision))));
     }
     admission.changes.push(Change::Put(Record::Service(Arc::new(service))));

@@ -27,7 +27,7 @@ fn settled(snapshot: &Snapshot, service: &Service, replica: &Replica) -> bool {
     let restarted = replica.restart_sequence == service.restart_sequence
         && snapshot
             .status_of(&replica.id)
-            .is_some_and(|status| status.restart_sequence >= service.restart_sequence);
+            .is_some_and(|status| status.restart_sequence >= replica.asked_restarts());
     let done = replica.outcome.is_some_and(|outcome| outcome.exit_code == 0);
     replica.goal == Goal::Run
         && replica.revision == service.revision

@@ -10,7 +10,7 @@ use gantry_api::node::v1::open_relay::Want;
 use gantry_api::node::v1::relay_request::Message as FromAgent;
 use gantry_api::node::v1::{ImageFound, ImageWanted};
 use gantry_boot::now;
-use gantry_model::{Node, NodeId, PullPolicy, Snapshot, StackSpec, Timestamp};
+use gantry_model::{Node, NodeId, PullPolicy, Snapshot, StackSpec, Timestamp, registry_of};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Code, Status};
@@ -84,12 +84,23 @@ pub async fn resolve(
             }
             Err(status) if status.code() == Code::NotFound && reach == Reach::Look => Resolved::default(),
             Err(status) => {
-                return Err(Status::new(status.code(), format!("image {image}: {}", status.message())));
+                let hint = login_hint(&image, status.message());
+                return Err(Status::new(status.code(), format!("image {image}: {}{hint}", status.message())));
             }
         };
         resolved.insert(image, found);
     }
     Ok(resolved)
+}
+
+/// What to do where a registry wants to know who asks, as far as its words tell.
+fn login_hint(image: &str, said: &str) -> String {
+    let words = ["no basic auth credentials", "unauthorized", "authentication required", "access denied"];
+    if words.iter().any(|words| said.to_lowercase().contains(words)) {
+        format!("; `docker login {}` where you deploy from, then deploy again", registry_of(image))
+    } else {
+        String::new()
+    }
 }
 
 /// What an image stands for, and a node that has it. One that is on a node already is taken from there:

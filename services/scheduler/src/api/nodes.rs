@@ -105,6 +105,10 @@ impl NodeService for Nodes {
                 let before = find(snapshot, &request.name)?;
                 let mut node = before.as_ref().clone();
                 node.availability = availability.unwrap_or(node.availability);
+                // Who says that it is active trusts it.
+                if availability == Some(Availability::Active) {
+                    node.quarantined_since = None;
+                }
                 for name in &request.label_rm {
                     node.labels.remove(name);
                 }
@@ -165,6 +169,9 @@ fn differences(before: &Node, after: &Node) -> String {
             Availability::Pause => "it gets no new replicas".to_owned(),
             Availability::Drain => "its replicas are to run elsewhere".to_owned(),
         });
+    }
+    if before.quarantined_since.is_some() && after.quarantined_since.is_none() {
+        words.push("its quarantine is over".to_owned());
     }
     for (name, value) in &after.labels {
         if before.labels.get(name) != Some(value) {

@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{exec, files, find_service, logs, stats};
 use crate::session::Relays;
 use crate::state::State;
+use crate::usage::Usage;
 
 const QUEUE: usize = 64;
 
@@ -25,12 +26,13 @@ const QUEUE: usize = 64;
 pub struct Replicas {
     pub(super) state: State,
     pub(super) relays: Relays,
+    pub(super) usage: Usage,
 }
 
 impl Replicas {
-    /// Serves the replicas of `state`, and reaches into them through `relays`.
-    pub fn new(state: State, relays: Relays) -> Self {
-        Self { state, relays }
+    /// Serves the replicas of `state` with their `usage`, and reaches into them through `relays`.
+    pub fn new(state: State, relays: Relays, usage: Usage) -> Self {
+        Self { state, relays, usage }
     }
 }
 

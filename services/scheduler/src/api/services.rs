@@ -9,10 +9,11 @@ use gantry_api::cluster::v1::{
     ReplicaExplanation, RestartServiceRequest, RestartServiceResponse, ScaleServiceRequest,
     ScaleServiceResponse, StartServiceRequest, StartServiceResponse, StopServiceRequest, StopServiceResponse,
 };
+use gantry_autoscale::Bounds;
 use gantry_boot::{caller, now};
 use gantry_identity::Identity;
 use gantry_model::wire::View;
-use gantry_model::{Change, Record, Service, Severity, Snapshot};
+use gantry_model::{AutoscaleMode, Change, Record, Service, Severity, Snapshot};
 use tonic::{Request, Response, Status};
 
 use super::{Refused, find_service};
@@ -65,6 +66,25 @@ fn stored(snapshot: &Snapshot, service: Service, by: &Identity, reason: &str, wh
     changes
 }
 
+/// What becomes of a count that a person sets, where the load sets it as well: it is the count from which that
+/// goes on, so it must be one that the load may set.
+fn by_load(service: &Service, replicas: u32) -> Result<String, Status> {
+    let rules = service.spec.autoscale.as_ref().filter(|rules| rules.mode == AutoscaleMode::Auto);
+    let Some(rules) = rules else { return Ok(String::new()) };
+    let (name, Bounds { min, max, .. }) = (&service.id, Bounds::of(rules, now()));
+    if !(min..=max).contains(&replicas) {
+        let other = if replicas > max { format!("--max {replicas}") } else { format!("--min {replicas}") };
+        return Err(Status::failed_precondition(format!(
+            "{name} is scaled by its load, between {min} and {max} replicas: `gantry autoscale set {name} {other}` \
+             changes that, and `gantry autoscale off {name}` leaves the count to you"
+        )));
+    }
+    Ok(format!(
+        "{name} goes on being scaled by its load from there, between {min} and {max} replicas; \
+         `gantry autoscale off {name}` leaves the count to you"
+    ))
+}
+
 #[tonic::async_trait]
 impl ServiceService for Services {
     async fn list_services(
@@ -115,6 +135,7 @@ impl ServiceService for Services {
                 "{name} is exclusive: it has one replica at most"
             )));
         }
+        let note = by_load(service, replicas)?;
         let mut previous = 0;
         self.change(&name, &by, "Scaled", |service| {
             previous = service.wanted();
@@ -126,7 +147,7 @@ impl ServiceService for Services {
             Some(what)
         })
         .await?;
-        Ok(Response::new(ScaleServiceResponse { previous }))
+        Ok(Response::new(ScaleServiceResponse { previous, note }))
     }
 
     async fn restart_service(

@@ -30,7 +30,12 @@ pub async fn stream(
         let want = Want::Stats(StatsWanted { replica_id: replica.id.to_string(), once });
         let mut relay = replicas.relays.open(&node.id, &node.name, want).await?;
         while let Some(message) = relay.next().await? {
-            if let FromAgent::Stats(sample) = message {
+            if let FromAgent::Stats(mut sample) = message {
+                // The same numbers here, in `gantry top` and in decisions. The engine knows the rest.
+                if let Some(measured) = replicas.usage.of_replica(&replica.id) {
+                    sample.cpu_cores = Some(measured.cpu_cores);
+                    sample.memory = measured.memory_bytes.or(sample.memory);
+                }
                 let answer = StreamStatsResponse { sample: Some(sample), ..answer.clone() };
                 if answers.send(Ok(answer)).await.is_err() {
                     return Ok(());

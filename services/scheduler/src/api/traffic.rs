@@ -10,15 +10,18 @@ use gantry_api::cluster::v1::{
     WatchTrafficResponse,
 };
 use gantry_model::wire::write_duration;
-use gantry_model::{Goal, Service, ServiceId, Snapshot};
+use gantry_model::{Goal, ReplicaId, Service, ServiceId, Snapshot};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::find_service;
+use super::usage::sum;
+use crate::autoscale::{Autoscaler, Entry};
 use crate::state::State;
 use crate::traffic::{Counts, LONGEST, Rates, Traffic, Window};
+use crate::usage::{Sample, Usage};
 
 const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,17 +32,26 @@ const QUEUE: usize = 2;
 pub struct TrafficRates {
     state: State,
     traffic: Traffic,
+    autoscaler: Autoscaler,
+    usage: Usage,
 }
 
 impl TrafficRates {
-    /// Serves `traffic` of the services of `state`.
-    pub fn new(state: State, traffic: Traffic) -> Self {
-        Self { state, traffic }
+    /// Serves `traffic` and `usage` of the services of `state`, and what `autoscaler` has found of it.
+    pub fn new(state: State, traffic: Traffic, autoscaler: Autoscaler, usage: Usage) -> Self {
+        Self { state, traffic, autoscaler, usage }
     }
 
     fn report(&self, wanted: &Wanted) -> TrafficReport {
         let (windows, proxies) = self.traffic.window(wanted.window);
-        report(&self.state.snapshot(), wanted, &windows, proxies)
+        let mut report = report(&self.state.snapshot(), wanted, &windows, proxies, &self.usage.all());
+        self.autoscaler.look(|_, book| {
+            for service in &mut report.services {
+                let entry = service.service.parse().ok().and_then(|id| book.entry(&id));
+                service.bottleneck = entry.and_then(Entry::bottleneck).unwrap_or_default();
+            }
+        });
+        report
     }
 }
 
@@ -123,10 +135,11 @@ fn report(
     wanted: &Wanted,
     windows: &BTreeMap<ServiceId, Window>,
     proxies: usize,
+    used: &BTreeMap<ReplicaId, Sample>,
 ) -> TrafficReport {
     let services = snapshot.services.values().filter(|service| wanted.has(service));
     TrafficReport {
-        services: services.map(|service| of_service(snapshot, service, wanted, windows)).collect(),
+        services: services.map(|service| of_service(snapshot, service, wanted, windows, used)).collect(),
         window: Some(write_duration(Duration::from_secs(wanted.window.as_secs()))),
         proxies: u32::try_from(proxies).unwrap_or(u32::MAX),
     }
@@ -137,19 +150,25 @@ fn of_service(
     service: &Service,
     wanted: &Wanted,
     windows: &BTreeMap<ServiceId, Window>,
+    used: &BTreeMap<ReplicaId, Sample>,
 ) -> wire::ServiceTraffic {
     let none = Window::default();
     let window = windows.get(&service.id).unwrap_or(&none);
     let seconds = wanted.window.as_secs();
     let replicas = || {
         let with_traffic = snapshot.replicas_of(&service.id).filter_map(|replica| {
-            let seen = window.replicas.get(&replica.id)?;
+            let (seen, used) = (window.replicas.get(&replica.id), used.get(&replica.id));
+            if seen.is_none() && used.is_none() {
+                return None;
+            }
+            let seen = seen.copied().unwrap_or_default();
             let node = replica.node.as_ref().and_then(|node| snapshot.nodes.get(node));
             Some(wire::ReplicaTraffic {
                 replica: replica.id.to_string(),
                 slot: replica.slot,
                 node: node.map(|node| node.name.clone()).unwrap_or_default(),
                 traffic: Some(traffic(&seen.counts, seen.in_flight, seconds)),
+                usage: sum(used.copied()),
             })
         });
         with_traffic.collect()
@@ -164,6 +183,8 @@ fn of_service(
         traffic: Some(traffic(&window.counts, window.in_flight, seconds)),
         waiting: window.waiting,
         replicas: if wanted.replicas { replicas() } else { Vec::new() },
+        bottleneck: String::new(),
+        usage: sum(snapshot.replicas_of(&service.id).filter_map(|replica| used.get(&replica.id).copied())),
     }
 }
 
@@ -204,7 +225,8 @@ mod tests {
     fn every_service_that_was_asked_for_is_shown_also_without_traffic() {
         let world = world();
         let names = |query| {
-            let report = report(&world.snapshot, &wanted(&world, query), &BTreeMap::new(), 0);
+            let report =
+                report(&world.snapshot, &wanted(&world, query), &BTreeMap::new(), 0, &BTreeMap::new());
             report.services.into_iter().map(|service| service.service).collect::<Vec<_>>()
         };
         assert_eq!(names(TrafficQuery::default()), ["blog/web", "shop/web"]);
@@ -223,7 +245,16 @@ mod tests {
         window.replicas.insert(first.clone(), of_first);
         let windows = BTreeMap::from([("shop/web".parse().unwrap(), window)]);
         let query = TrafficQuery { stack: "shop".into(), replicas: true, ..Default::default() };
-        let report = report(&world.snapshot, &wanted(&world, query), &windows, 1);
+        let sample = Sample { cpu_cores: 0.5, memory_bytes: Some(7), at: world.now };
+        let used = world.replicas("shop/web").into_iter().map(|replica| (replica.id, sample)).collect();
+        let none = BTreeMap::new();
+        let asked = wanted(&world, query);
+        let report_of = |used| report(&world.snapshot, &asked, &windows, 1, used);
+        let usage = report_of(&used).services[0].clone();
+        assert_eq!(usage.usage.map(|usage| (usage.memory, usage.replicas)), Some((Some(14), 2)));
+        assert_eq!(usage.replicas.len(), 2, "those that were measured, too");
+        assert!(usage.replicas[1].usage.is_some_and(|usage| (usage.cpu_cores - 0.5).abs() < 1e-9));
+        let report = report_of(&none);
         let web = &report.services[0];
         assert_eq!((web.wanted, web.ready, web.waiting, report.proxies), (2, 2, 1, 1));
         assert!((web.traffic.unwrap().requests_per_second - 10.0).abs() < 1e-9);

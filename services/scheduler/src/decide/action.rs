@@ -10,14 +10,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use gantry_model::{NodeId, NodeSegment, Outcome, ReplicaId, ServiceId, StackName};
+use gantry_model::{NodeId, NodeSegment, Outcome, RepairKind, ReplicaId, ServiceId, StackName};
 
 use super::moves::MoveStep;
+
+/// The reason of an event that says that a count was changed by the load.
+pub const SCALED: &str = "Autoscaled";
 
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Action {
+    /// A service is to have another number of replicas, by its load: `3 → 5: cpu 91% of 70% target over 3 s`.
+    Scale { service: ServiceId, replicas: u32, why: String },
     /// A replica is wanted in a slot; of the newest revision, where none is named.
     Create { service: ServiceId, slot: u32, revision: Option<u64>, why: String },
     /// The slots of a service that has one replica on every node.
@@ -60,6 +65,18 @@ pub enum Action {
     Pause { replica: ReplicaId },
     /// A replica's container is restarted in place.
     Restart { replica: ReplicaId, sequence: u64 },
+    /// A watchdog has found that a replica needs a repair, for a reason in one word.
+    Repair { replica: ReplicaId, kind: RepairKind, reason: String, message: String },
+    /// A replica that is being repaired is restarted in place.
+    RestartInPlace { replica: ReplicaId, why: String },
+    /// A replica needs no further repair.
+    Healed { replica: ReplicaId, why: String },
+    /// The repair of a replica has not helped.
+    NotHealed { replica: ReplicaId, why: String },
+    /// A node gets nothing new, because too much has failed there.
+    Quarantine { node: NodeId, reason: String, message: String },
+    /// A node is trusted again.
+    EndQuarantine { node: NodeId, reason: String, message: String },
     /// An update has begun to replace replicas of a service.
     BeginBatch { service: ServiceId },
     /// A replica that runs once has ended.
@@ -82,8 +99,9 @@ pub enum Action {
 
 impl Action {
     /// The kind of decision in one word, as events have it.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &str {
         match self {
+            Self::Scale { .. } => SCALED,
             Self::Create { .. } => "Created",
             Self::Place { .. } => "Placed",
             Self::AssignPorts { .. } => "PortsChosen",
@@ -102,6 +120,12 @@ impl Action {
             Self::Stop { .. } => "Stopping",
             Self::Forget { .. } => "Removed",
             Self::Restart { .. } => "Restarting",
+            Self::Repair { reason, .. }
+            | Self::Quarantine { reason, .. }
+            | Self::EndQuarantine { reason, .. } => reason,
+            Self::RestartInPlace { .. } => "Restarted",
+            Self::Healed { .. } => "Healed",
+            Self::NotHealed { .. } => "NotHealed",
             Self::BeginBatch { .. } => "Updating",
             Self::Complete { .. } => "Completed",
             Self::ForgetRevision { .. } => "RevisionRemoved",
@@ -118,6 +142,7 @@ impl Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Scale { service, why, .. } => write!(f, "scale {service} {why}"),
             Self::Create { service, slot, why, .. } => write!(f, "create replica {slot} of {service}: {why}"),
             Self::Place { replica, node, why, .. } => write!(f, "place {replica} on {node}: {why}"),
             Self::AssignPorts { service, ports } => {
@@ -147,6 +172,12 @@ impl fmt::Display for Action {
             Self::Stop { replica, why } => write!(f, "stop {replica}: {why}"),
             Self::Forget { replica } => write!(f, "forget {replica}: its container is gone"),
             Self::Restart { replica, .. } => write!(f, "restart {replica}, as asked"),
+            Self::Repair { message, .. }
+            | Self::Quarantine { message, .. }
+            | Self::EndQuarantine { message, .. } => f.write_str(message),
+            Self::RestartInPlace { replica, why } => write!(f, "restart {replica} in place: {why}"),
+            Self::Healed { replica, why } => write!(f, "{replica} is repaired: {why}"),
+            Self::NotHealed { replica, why } => write!(f, "the repair of {replica} did not help: {why}"),
             Self::BeginBatch { service } => write!(f, "update the next replicas of {service}"),
             Self::Complete { replica, outcome } => {
                 write!(f, "{replica} ended with exit code {}", outcome.exit_code)

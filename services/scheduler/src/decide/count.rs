@@ -104,6 +104,7 @@ fn runs_on(snapshot: &Snapshot, service: &Service, node: &Node) -> bool {
     match node.availability {
         Availability::Drain => false,
         Availability::Pause => has,
+        Availability::Active if node.quarantined_since.is_some() => has,
         Availability::Active => has || snapshot.verdict_on(&node.id) == Verdict::Ready,
     }
 }

@@ -1,6 +1,6 @@
 //! What a replica waits for before it starts.
 
-use gantry_model::{Condition, Goal, Health, Phase, Service, Snapshot};
+use gantry_model::{Condition, Goal, Health, Phase, ReplicaStatus, Service, Snapshot};
 
 /// The first unmet dependency of `service`, in words; `None` if all are met.
 pub fn unmet(snapshot: &Snapshot, service: &Service) -> Option<String> {
@@ -15,6 +15,10 @@ pub fn unmet(snapshot: &Snapshot, service: &Service) -> Option<String> {
 }
 
 fn unmet_condition(snapshot: &Snapshot, target: &Service, condition: Condition) -> Option<String> {
+    // One that is scaled to zero is there for whoever asks.
+    if target.sleeps() && condition != Condition::Completed {
+        return None;
+    }
     let name = target.id.name();
     let mut live = snapshot.replicas_of(&target.id).filter(|replica| {
         replica.goal == Goal::Run && (replica.outcome.is_some() || !snapshot.is_lost(replica))
@@ -28,11 +32,7 @@ fn unmet_condition(snapshot: &Snapshot, target: &Service, condition: Condition) 
             (!started).then(|| format!("{name} to start"))
         }
         Condition::Healthy => {
-            let healthy = live.any(|replica| {
-                snapshot
-                    .status_of(&replica.id)
-                    .is_some_and(|status| status.phase == Phase::Running && status.health == Health::Healthy)
-            });
+            let healthy = live.any(|replica| snapshot.status_of(&replica.id).is_some_and(is_healthy));
             (!healthy).then(|| format!("{name} to be healthy"))
         }
         Condition::Completed => {
@@ -47,4 +47,9 @@ fn unmet_condition(snapshot: &Snapshot, target: &Service, condition: Condition) 
             (!done).then(|| format!("{name} to complete"))
         }
     }
+}
+
+/// A check of some kind says so, and none says otherwise.
+fn is_healthy(status: &ReplicaStatus) -> bool {
+    status.is_ready() && (status.health == Health::Healthy || status.probe_ready == Some(true))
 }

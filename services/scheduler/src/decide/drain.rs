@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use gantry_model::{Drain, Goal, Phase, Replica, Snapshot, Timestamp, Verdict};
+use gantry_model::{Drain, Goal, Health, Phase, Replica, Snapshot, Timestamp, Verdict};
 
 use super::action::Action;
+use super::killed;
 use super::lost::LOST;
 use super::plan::Plan;
 
 /// How long a replica may wait for proxies that do not answer and for requests that do not end, unless
 /// its service says otherwise.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the requests of a replica that is repaired because it is unhealthy may take: what hangs ends
+/// none of them.
+const HUNG: Duration = Duration::from_secs(2);
 /// For how long clients may remember an answer of the name server.
 const NAME_TTL: Duration = Duration::from_secs(1);
 
@@ -20,6 +24,7 @@ pub fn advance(plan: &mut Plan) {
         plan.working.replicas.values().filter(|replica| replica.goal != Goal::Run).cloned().collect();
     for replica in leaving {
         if is_gone(&plan.working, &replica) {
+            killed::tell(plan, &replica);
             plan.push(Action::Forget { replica: replica.id.clone() });
         } else if replica.goal == Goal::Drain
             && let Some(drain) = replica.drain
@@ -78,6 +83,8 @@ pub fn drained(snapshot: &Snapshot, replica: &Replica, drain: Drain, now: Timest
     }
     let service = snapshot.services.get(&replica.service);
     let limit = service.and_then(|service| service.spec.policy.drain_timeout).unwrap_or(DRAIN_TIMEOUT);
+    let hangs = replica.repair.is_some() && status.is_some_and(|status| status.health == Health::Unhealthy);
+    let limit = if hangs { limit.min(HUNG) } else { limit };
     let over = |what: String| (waited >= limit).then(|| format!("{what} after {} s", limit.as_secs_f32()));
     // Every node's proxy may lead to it; all on record count, also those that are not connected.
     let unaware = snapshot
@@ -101,7 +108,8 @@ pub fn drained(snapshot: &Snapshot, replica: &Replica, drain: Drain, now: Timest
     // Where the whole service goes there is nobody else to ask; where it stays, clients may still
     // hold this replica's address for as long as names live.
     let service_stays = service.is_some_and(|service| service.wanted() > 0);
-    if service_stays && waited < NAME_TTL {
+    // Whom an unhealthy one does not answer loses nothing.
+    if service_stays && !hangs && waited < NAME_TTL {
         return None;
     }
     Some("nothing is sent to it any more".to_owned())

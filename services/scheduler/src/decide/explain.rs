@@ -11,6 +11,10 @@ use super::relocate;
 
 /// Different details of one reason that are shown.
 const DETAILS: usize = 2;
+/// Lines that a replica wrote before it failed, of those that are kept.
+const LAST_LINES: usize = 3;
+/// Characters of them.
+const LAST_CHARACTERS: usize = 1_000;
 
 /// Why none of the nodes can take a replica: of each node the first reason.
 pub fn pending(wanted: &Wanted<'_>, load: &Load) -> String {
@@ -27,7 +31,9 @@ pub fn pending(wanted: &Wanted<'_>, load: &Load) -> String {
 /// nodes that it holds for. Of one that is placed, why it does not stay where it is, or cannot go.
 pub fn explain(snapshot: &Snapshot, replica: &Replica) -> Vec<String> {
     if replica.node.is_some() {
-        return relocate::explain(snapshot, replica);
+        let mut lines = relocate::explain(snapshot, replica);
+        lines.extend(last_end(snapshot, replica));
+        return lines;
     }
     let (Some(service), Some(revision)) =
         (snapshot.services.get(&replica.service), snapshot.revision_of(replica))
@@ -48,6 +54,14 @@ pub fn explain(snapshot: &Snapshot, replica: &Replica) -> Vec<String> {
     let lines = tally(all);
     let of = if total == 1 { " of 1 node ".to_owned() } else { format!(" of {total} nodes ") };
     lines.into_iter().map(|line| line.replacen(' ', &of, 1)).collect()
+}
+
+/// How it failed last, and what it wrote before that, while it is not well.
+fn last_end(snapshot: &Snapshot, replica: &Replica) -> Option<String> {
+    let status = snapshot.status_of(&replica.id).filter(|_| !snapshot.is_ready(replica))?;
+    let end = status.ends.iter().rev().find(|end| end.is_failure())?;
+    let (words, wrote) = (format!("its last end: {}", end.words()), end.wrote(LAST_LINES, LAST_CHARACTERS));
+    Some(if wrote.is_empty() { words } else { format!("{words}; it wrote last: {wrote}") })
 }
 
 /// One line a reason, each beginning with the number of nodes.

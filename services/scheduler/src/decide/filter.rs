@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use gantry_model::{
-    Attribute, Availability, Constraint, Goal, NodeId, Port, Replica, Revision, Service, Snapshot, Template,
-    architecture,
+    Attribute, Availability, Constraint, Goal, NO_ROOM, NodeId, Port, Replica, Revision, Service, Snapshot,
+    Template, architecture,
 };
 
 use super::load::{Carried, Held};
@@ -104,6 +104,7 @@ pub enum Refusal<'a> {
     NotTheNodeOfItsSlot,
     Paused,
     Draining,
+    Quarantined,
     NotReady(&'a str),
     Constraint(&'a Constraint),
     Platform { wanted: &'a str, node: &'a Carried },
@@ -135,7 +136,7 @@ fn is_of_its_slot<'a>(wanted: &'a Wanted<'a>, node: &'a Carried) -> Option<Refus
 
 fn is_available<'a>(_: &'a Wanted<'a>, node: &'a Carried) -> Option<Refusal<'a>> {
     match node.node.availability {
-        Availability::Active => None,
+        Availability::Active => node.node.quarantined_since.map(|_| Refusal::Quarantined),
         Availability::Pause => Some(Refusal::Paused),
         Availability::Drain => Some(Refusal::Draining),
     }
@@ -221,6 +222,7 @@ impl Refusal<'_> {
             Self::NotTheNodeOfItsSlot => format!("{is} not the node of its slot"),
             Self::Paused => format!("{is} paused"),
             Self::Draining => format!("{is} being drained"),
+            Self::Quarantined => format!("{is} in quarantine, as too much failed there"),
             Self::NotReady(_) => format!("{is} not ready"),
             Self::Constraint(constraint) => format!("{does} not match {constraint}"),
             Self::Platform { wanted, .. } => format!("{does} not run {wanted}"),
@@ -237,7 +239,7 @@ impl Refusal<'_> {
                 let published = port.published.unwrap_or_default();
                 format!("{has} port {published}/{} taken", port.protocol)
             }
-            Self::Cpus { .. } | Self::Memory { .. } => format!("{has} no room"),
+            Self::Cpus { .. } | Self::Memory { .. } => format!("{has} {NO_ROOM}"),
         }
     }
 

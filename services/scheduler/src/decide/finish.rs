@@ -15,7 +15,7 @@ pub fn record_outcomes(plan: &mut Plan) {
         }
         for replica in plan.live(&service.id) {
             let Some(status) = plan.working.status_of(&replica.id) else { continue };
-            let restarted = status.restart_sequence >= replica.restart_sequence;
+            let restarted = status.restart_sequence >= replica.asked_restarts();
             if replica.outcome.is_none()
                 && restarted
                 && status.phase == Phase::Exited

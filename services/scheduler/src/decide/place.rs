@@ -75,7 +75,7 @@ fn place_some(
     let Some(first) = replicas.first() else { return };
     let template = &revision.template;
     let mut wanted = Wanted::new(&plan.working, service, revision, first);
-    let mut ranking = Ranking::new(&wanted, load, &failures(&plan.working, &service.id));
+    let mut ranking = Ranking::new(&wanted, load, &failures(&plan.working, &service.id, plan.now));
     let mut nobody: Option<String> = None;
     for replica in replicas {
         let left =
@@ -100,6 +100,14 @@ fn place_some(
             }
         }
     }
+}
+
+/// Whether some node, its own as well, could take another one like a replica.
+pub fn could_double(snapshot: &Snapshot, load: &Load, replica: &Replica) -> bool {
+    let service = snapshot.services.get(&replica.service);
+    let Some((service, revision)) = service.zip(snapshot.revision_of(replica)) else { return false };
+    let wanted = Wanted::new(snapshot, service, revision, replica);
+    Ranking::new(&wanted, load, &HashMap::new()).choose(&wanted, load, &[]).is_some()
 }
 
 /// Whether a node other than its own could take a replica, were it not placed; if none, why.

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-use gantry_model::{NodeId, Phase, Replica, ServiceId, Snapshot};
+use gantry_model::{NodeId, Phase, RepairKind, Replica, ServiceId, Snapshot, Timestamp};
 
 use super::filter::{FIXED, SHRINKING, Wanted, refusal};
 use super::load::Load;
@@ -137,15 +137,28 @@ impl Ranking {
     }
 }
 
-/// How many replicas of a service fail on each node, as far as is seen now.
-pub fn failures(snapshot: &Snapshot, service: &ServiceId) -> HashMap<NodeId, u32> {
+/// How many replicas of a service fail on each node, as far as is seen now, and how many were replaced
+/// there of late because they did.
+pub fn failures(snapshot: &Snapshot, id: &ServiceId, now: Timestamp) -> HashMap<NodeId, u32> {
     let mut failures = HashMap::new();
+    let service = snapshot.services.get(id);
+    for repair in service.into_iter().flat_map(|service| {
+        let is_recent = |at| now.since(at) < service.spec.heal.window;
+        service
+            .repairs
+            .iter()
+            .filter(move |repair| repair.kind == RepairKind::Replace && is_recent(repair.at))
+    }) {
+        if let Some(node) = &repair.node {
+            *failures.entry(node.clone()).or_default() += 1;
+        }
+    }
     let fails = |replica: &Replica| {
         snapshot
             .status_of(&replica.id)
             .is_some_and(|status| matches!(status.phase, Phase::Failed | Phase::Restarting))
     };
-    for replica in snapshot.replicas_of(service).filter(|replica| fails(replica)) {
+    for replica in snapshot.replicas_of(id).filter(|replica| fails(replica)) {
         if let Some(node) = &replica.node {
             *failures.entry(node.clone()).or_default() += 1;
         }

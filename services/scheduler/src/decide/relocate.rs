@@ -10,13 +10,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use gantry_model::{
-    Availability, Constraint, Goal, Node, Replica, Service, Snapshot, Timestamp, UpdateOrder, Verdict,
+    Availability, Constraint, Goal, Node, RepairKind, Replica, Service, Severity, Snapshot, Timestamp,
+    UpdateOrder, Verdict,
 };
 
 use super::action::Action;
 use super::load::Load;
 use super::lost::{LEASE, LOST};
-use super::place::could_move;
+use super::place::{could_double, could_move};
 use super::plan::Plan;
 use super::update::takes_over;
 
@@ -30,6 +31,7 @@ enum Cause {
     Drained,
     Differs(Constraint),
     Asked,
+    Failing(String),
 }
 
 impl fmt::Display for Cause {
@@ -39,6 +41,7 @@ impl fmt::Display for Cause {
             Self::Drained => f.write_str("is being drained"),
             Self::Differs(constraint) => write!(f, "does not match {constraint}"),
             Self::Asked => f.write_str("has more to do than others"),
+            Self::Failing(cause) => write!(f, "is where it failed: {cause}"),
         }
     }
 }
@@ -73,10 +76,14 @@ pub fn relocate(plan: &mut Plan) {
             match staying.iter().find(|successor| takes_over(plan, successor)) {
                 Some(successor) => end(plan, &service, &leaving, successor),
                 None if staying.is_empty() => {
+                    end_superfluous(plan, &leaving);
                     begin(plan, &service, &leaving, revision, &mut moving);
                 }
                 // Its successor is on its way.
-                None => moving += leaving.iter().filter(|replica| replica.leave).count(),
+                None => {
+                    end_superfluous(plan, &leaving);
+                    moving += leaving.iter().filter(|replica| replica.leave).count();
+                }
             }
         }
     }
@@ -93,7 +100,13 @@ fn cause(snapshot: &Snapshot, service: &Service, replica: &Replica) -> Option<Ca
     }
     let differs = service.spec.placement.constraints.iter().find(|constraint| !constraint.matches(node));
     let asked = || replica.leave.then_some(Cause::Asked);
-    differs.cloned().map(Cause::Differs).or_else(asked)
+    differs.cloned().map(Cause::Differs).or_else(|| failing(service, replica)).or_else(asked)
+}
+
+/// What is replaced because it fails. An update replaces it anyhow.
+fn failing(service: &Service, replica: &Replica) -> Option<Cause> {
+    let repair = replica.repair.as_ref().filter(|repair| repair.kind == RepairKind::Replace)?;
+    (replica.revision == service.revision).then(|| Cause::Failing(repair.cause()))
 }
 
 /// Of several that nothing drives away, one was the successor of another whose node has come back. The
@@ -106,6 +119,23 @@ fn keep_one(plan: &mut Plan, staying: &[&Arc<Replica>]) {
     for other in staying.iter().filter(|other| alike(other, &kept)) {
         let why = "the replica that it was to replace is back".to_owned();
         plan.push(Action::Drain { replica: other.id.clone(), why });
+    }
+}
+
+/// Of several of a slot that are all to leave, and serve, the newest is enough: the others would be in the way of
+/// who comes, as it goes to none of the nodes that they leave.
+fn end_superfluous(plan: &mut Plan, leaving: &[&Arc<Replica>]) {
+    let serving = || leaving.iter().filter(|replica| takes_over(plan, replica));
+    let Some(kept) = serving().max_by_key(|replica| (replica.revision, replica.created_at, &replica.id))
+    else {
+        return;
+    };
+    let others: Vec<_> =
+        serving().filter(|other| other.id != kept.id).map(|other| other.id.clone()).collect();
+    let why =
+        format!("its successor on {} is ready, though it is to leave as well", name(&plan.working, kept));
+    for replica in others {
+        plan.push(Action::Drain { replica, why: why.clone() });
     }
 }
 
@@ -129,7 +159,17 @@ fn end(plan: &mut Plan, service: &Service, leaving: &[&Arc<Replica>], successor:
         let (from, to) = (name(&plan.working, replica), name(&plan.working, successor));
         let why = format!("its successor on {to} is ready, and {from} {cause}");
         plan.push(Action::Drain { replica: replica.id.clone(), why });
+        if let Cause::Failing(cause) = cause {
+            tell_replaced(plan, replica, &format!("by {} on {to}: {cause}", successor.id));
+        }
     }
+}
+
+/// Ends the chain of events about a replica that failed.
+pub fn tell_replaced(plan: &mut Plan, replica: &Replica, how: &str) {
+    let message = format!("replica {} is replaced {how}", replica.slot);
+    let (subject, id) = (replica.service.to_string(), Some(replica.id.clone()));
+    plan.event(Severity::Normal, &subject, id, "Replaced", message);
 }
 
 /// Makes one successor for a slot of which everything is to leave, or makes room for one.
@@ -149,6 +189,10 @@ fn begin(
             return;
         }
         *moving += 1;
+    }
+    if let Cause::Failing(_) = cause {
+        succeed(plan, service, leaving, &replica, &cause);
+        return;
     }
     if let Some(why) = obstacle(plan, service, &replica, &cause) {
         if cause == Cause::Asked {
@@ -170,6 +214,31 @@ fn begin(
     } else if is_lost || may_begin(plan, service) {
         let why = format!("{from} {cause}, and its successor starts when it has ended");
         plan.push(Action::Drain { replica: replica.id.clone(), why });
+    }
+}
+
+/// Gives a replica that fails a successor, wherever there is a place: its node is only the last choice. What
+/// cannot be twice ends first. Of several that fail in one slot one is enough to wait with.
+fn succeed(plan: &mut Plan, service: &Service, leaving: &[&Arc<Replica>], newest: &Replica, cause: &Cause) {
+    let from = name(&plan.working, newest);
+    for older in leaving.iter().filter(|older| older.id != newest.id) {
+        if plan.is_settled(older) {
+            continue;
+        }
+        let why = format!("its successor on {from} came, and fails as well");
+        plan.push(Action::Drain { replica: older.id.clone(), why });
+    }
+    let is_pinned = plan.working.pinned_by(newest).is_some();
+    let load = plan.take_load();
+    let twice = starts_first(service) && !is_pinned && could_double(&plan.working, &load, newest);
+    plan.keep_load(load);
+    if twice {
+        let (service, slot, revision) = (service.id.clone(), newest.slot, Some(newest.revision));
+        plan.push(Action::Create { service, slot, revision, why: format!("{from} {cause}") });
+    } else {
+        let why = format!("{from} {cause}, and its successor starts when it has ended");
+        plan.push(Action::Drain { replica: newest.id.clone(), why });
+        tell_replaced(plan, newest, "after its end");
     }
 }
 

@@ -66,6 +66,6 @@ fn is_done(plan: &Plan, replica: &Replica) -> bool {
     let restarted = plan
         .working
         .status_of(&replica.id)
-        .is_some_and(|status| status.restart_sequence >= replica.restart_sequence);
+        .is_some_and(|status| status.restart_sequence >= replica.asked_restarts());
     replica.pause.is_none() && restarted && plan.is_settled(replica)
 }

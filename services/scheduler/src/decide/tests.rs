@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use super::*;
 
 mod failover;
+mod heal;
+mod heal_histories;
 mod large;
 mod names;
 mod placement;
@@ -17,6 +19,8 @@ mod rebalance;
 mod restart;
 mod stacks;
 mod update;
+mod verdicts;
+mod why;
 
 const NOW: Timestamp = Timestamp::from_millis(100_000);
 

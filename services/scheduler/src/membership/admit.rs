@@ -143,6 +143,7 @@ pub fn admit(
         agent_port: 0,
         labels: asked.labels.clone(),
         availability: Default::default(),
+        quarantined_since: None,
         role: NodeRole::Worker,
         host: Host::default(),
         joined_at: now,

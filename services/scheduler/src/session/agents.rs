@@ -12,14 +12,14 @@ use gantry_api::node::v1::session_response::Message as ToAgent;
 use gantry_api::node::v1::session_service_server::SessionService;
 use gantry_api::node::v1::{Hello, Ping, SessionRequest, SessionResponse};
 use gantry_boot::{caller, now};
-use gantry_model::{Change, Node, NodeId, NodeRole, NodeStatus, Record, Severity, Snapshot, wire};
+use gantry_model::{Change, Node, NodeId, NodeRole, NodeStatus, Record, Severity, Snapshot, Timestamp, wire};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::assignments::Told;
-use super::hearing::Hearing;
+use super::hearing::{Hearing, change};
 use super::news_of_members;
 use super::relays::Relays;
 use crate::api::Refused;
@@ -27,6 +27,7 @@ use crate::credentials::Credentials;
 use crate::decide::{lost, record_event};
 use crate::membership::Office;
 use crate::state::State;
+use crate::usage::Usage;
 
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// An agent that says nothing for this long is not there.
@@ -45,19 +46,21 @@ pub struct Agents {
     office: Office,
     hearing: Hearing,
     credentials: Credentials,
+    usage: Usage,
 }
 
 impl Agents {
     /// Serves agents from `state`, and lets people reach them through `relays`. `hearing` is told of every
-    /// sign of life. Nodes that pull log in with `credentials`.
+    /// sign of life. Nodes that pull log in with `credentials`. What their replicas use is kept in `usage`.
     pub fn new(
         state: State,
         relays: Relays,
         office: Office,
         hearing: Hearing,
         credentials: Credentials,
+        usage: Usage,
     ) -> Self {
-        Self { state, relays, office, hearing, credentials }
+        Self { state, relays, office, hearing, credentials, usage }
     }
 }
 
@@ -98,6 +101,8 @@ impl SessionService for Agents {
             office: self.office.clone(),
             hearing: self.hearing.clone(),
             credentials: self.credentials.clone(),
+            usage: self.usage.clone(),
+            since: now(),
         };
         session.hearing.agent(&session.node);
         tokio::spawn(session.run(incoming, outgoing));
@@ -130,6 +135,7 @@ async fn register(state: &State, id: &NodeId, role: NodeRole, hello: Hello) -> R
                 agent_port,
                 labels: known.map(|node| node.labels.clone()).unwrap_or_default(),
                 availability: known.map(|node| node.availability).unwrap_or_default(),
+                quarantined_since: known.and_then(|node| node.quarantined_since),
                 role,
                 host: host.or(known.map(|node| node.host.clone())).unwrap_or_default(),
                 joined_at: known.map_or_else(now, |node| node.joined_at),
@@ -164,12 +170,14 @@ struct Session {
     office: Office,
     hearing: Hearing,
     credentials: Credentials,
+    usage: Usage,
+    /// When it was opened.
+    since: Timestamp,
 }
 
 impl Session {
     async fn run(self, mut incoming: Streaming<SessionRequest>, outgoing: Outgoing) {
-        let since = now();
-        self.note(|status| lost::connected(status, since));
+        self.note(|status| lost::connected(status, self.since));
         let (asks, mut asked) = mpsc::channel(QUEUE);
         self.relays.join(self.node.clone(), asks.clone());
         tracing::info!(node = %self.node, "agent connected");
@@ -181,12 +189,7 @@ impl Session {
             why = self.talk(&outgoing, &mut changes, &mut asked) => why,
         };
         self.relays.leave(&self.node, &asks);
-        // A newer session of the same node may have taken over.
-        self.note(|status| {
-            if status.since == since {
-                lost::disconnected(status, now());
-            }
-        });
+        self.note_if_newest(|status| lost::disconnected(status, now()));
         tracing::info!(node = %self.node, why, "agent disconnected");
     }
 
@@ -202,10 +205,17 @@ impl Session {
             self.hearing.agent(&self.node);
             match message {
                 Some(FromAgent::Heartbeat(heartbeat)) => self.take_heartbeat(heartbeat).await,
-                Some(FromAgent::Status(report)) => self.take_report(report),
+                Some(FromAgent::Status(report)) => self.take_report(report).await,
                 Some(FromAgent::VolumeRemoved(removed)) => self.take_volume(removed).await,
                 Some(FromAgent::Images(report)) => self.take_images(report),
                 Some(FromAgent::VolumeCopied(copied)) => self.take_copy(copied),
+                Some(FromAgent::Usage(report)) => {
+                    self.usage.take(&self.state.snapshot(), &self.node, &report);
+                }
+                Some(FromAgent::Restarting(_)) => {
+                    self.note_if_newest(|status| lost::announced(status, now()));
+                    return "it is restarted".to_owned();
+                }
                 Some(FromAgent::Hello(_)) => return "it said hello twice".to_owned(),
                 None => {}
             }
@@ -249,21 +259,19 @@ impl Session {
         }
     }
 
-    fn note(&self, change: impl FnOnce(&mut NodeStatus)) {
-        self.state.observe(|snapshot| {
-            let mut status = snapshot
-                .node_statuses
-                .get(&self.node)
-                .map(|status| status.as_ref().clone())
-                .unwrap_or_default();
-            let before = status.clone();
-            change(&mut status);
-            // Nothing is kept of a node that was removed meanwhile.
-            let changed = status != before && snapshot.nodes.contains_key(&self.node);
-            if changed {
-                snapshot.node_statuses.insert_mut(self.node.clone(), Arc::new(status));
+    /// A newer session of the same node may have taken over: then what this one says of its end is old.
+    fn note_if_newest(&self, noted: impl FnOnce(&mut NodeStatus)) {
+        self.note(|status| {
+            if status.since == self.since {
+                noted(status);
             }
-            changed
+        });
+    }
+
+    fn note(&self, noted: impl FnOnce(&mut NodeStatus)) {
+        self.state.observe(|snapshot| {
+            // Nothing is kept of a node that was removed meanwhile.
+            snapshot.nodes.contains_key(&self.node) && change(snapshot, &self.node, now(), noted)
         });
     }
 }

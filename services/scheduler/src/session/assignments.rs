@@ -1,5 +1,6 @@
 //! What a node is to run, as its agent gets it. Pure.
 
+mod scrapes;
 mod segments;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use gantry_api::agent::v1::{NetworkAttachment, RegistryCredential};
 use gantry_api::node::v1::{
-    Assignment, Assignments, ImageSource, Redirect, Segment, VolumeCopy, VolumeOffer, VolumeUse,
+    Assignment, Assignments, ImageSource, Redirect, Scrape, Segment, VolumeCopy, VolumeOffer, VolumeUse,
 };
 use gantry_model::{
     MountSource, MoveStage, Network, NodeId, Replica, ReplicaId, Snapshot, Template, Volume, VolumeMove, wire,
@@ -15,7 +16,7 @@ use gantry_model::{
 
 use super::sources::{image_sources, peer};
 use crate::credentials::Credentials;
-use crate::decide::{apart, vip_range};
+use crate::decide::{apart, repair_grace, vip_range};
 
 /// What an agent was told last, so that only differences are sent.
 pub struct Told {
@@ -47,6 +48,7 @@ struct Rest {
     volume_copies: Vec<VolumeCopy>,
     volume_offers: Vec<VolumeOffer>,
     credentials: Vec<RegistryCredential>,
+    scrapes: Vec<Scrape>,
 }
 
 impl Rest {
@@ -61,6 +63,7 @@ impl Rest {
             volume_copies: volume_copies(snapshot, node),
             volume_offers: volume_offers(snapshot, node),
             credentials: credentials.clone(),
+            scrapes: scrapes::scrapes(snapshot, node),
         }
     }
 }
@@ -110,6 +113,7 @@ impl Told {
             volume_copies,
             volume_offers,
             credentials,
+            scrapes,
         } = rest;
         let redirect = vip_range(&snapshot.cluster)
             .map(|range| Redirect { range: range.to_string(), port: self.redirect_port.into() });
@@ -126,13 +130,15 @@ impl Told {
             volume_copies,
             volume_offers,
             credentials,
+            scrapes,
         })
     }
 }
 
 /// One replica with everything that its agent needs. `None` only if its revision is not known.
 fn assignment(snapshot: &Snapshot, replica: &Replica) -> Option<Assignment> {
-    let template = &snapshot.revision_of(replica)?.template;
+    let revision = snapshot.revision_of(replica)?;
+    let (template, checks) = (&revision.template, &revision.checks);
     let stack = replica.service.stack();
     let mut container = template.container.clone();
     for mount in &mut container.mounts {
@@ -161,9 +167,14 @@ fn assignment(snapshot: &Snapshot, replica: &Replica) -> Option<Assignment> {
         container_name: replica.container_name(),
         container: Some(spec),
         image_digest: template.image_digest.clone().unwrap_or_default(),
-        restart_sequence: replica.restart_sequence,
+        restart_sequence: replica.asked_restarts(),
         segments: networks.iter().map(|network| network.engine_name()).collect(),
         completed: replica.outcome.is_some(),
+        readiness: checks.readiness.as_ref().map(wire::write_probe),
+        liveness: checks.liveness.as_ref().map(wire::write_probe),
+        published_ports: checks.published.iter().map(|port| u32::from(*port)).collect(),
+        exclusive: snapshot.services.get(&replica.service).is_some_and(|service| service.spec.exclusive),
+        repair_grace: repair_grace(snapshot, replica).map(wire::write_duration),
     })
 }
 
@@ -286,6 +297,35 @@ mod tests {
         let plan = decide(&world.snapshot, world.now);
         world.commit(&plan.changes);
         world
+    }
+
+    #[test]
+    fn replicas_are_checked_as_their_revision_says() {
+        let mut world = World::new(Timestamp::from_millis(1))
+            .node("n1")
+            .service("shop/web", |service| service.port(80).port(81));
+        let plan = decide(&world.snapshot, world.now);
+        world.commit(&plan.changes);
+        let node = NodeId::new("n1").unwrap();
+        let told = |world: &World| {
+            Told::new(7075, Credentials::default()).next(&world.snapshot, &node).unwrap().upserts.remove(0)
+        };
+        let first = told(&world);
+        assert_eq!((first.published_ports, first.readiness, first.liveness), (vec![80, 81], None, None));
+
+        // What the service wants by now is for replicas to come.
+        let probe = gantry_model::HealthProbe::new(gantry_model::Check::Tcp { port: 9 });
+        world.change_service("shop/web", |service| service.spec.liveness = Some(probe.clone()));
+        assert_eq!(told(&world).published_ports, [80, 81]);
+        let mut revision = world.snapshot.revisions.values().next().unwrap().as_ref().clone();
+        revision.checks = world.snapshot.services.values().next().unwrap().spec.checks();
+        world.commit(&[gantry_model::Change::Put(gantry_model::Record::Revision(Arc::new(revision)))]);
+        let second = told(&world);
+        let written = Some(wire::write_probe(&probe));
+        assert_eq!(
+            (second.published_ports, second.readiness, second.liveness),
+            (vec![], written.clone(), written)
+        );
     }
 
     #[test]

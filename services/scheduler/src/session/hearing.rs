@@ -1,20 +1,23 @@
-//! When each node was heard last, and what that means.
+//! When each node was heard last.
 //!
 //! Heartbeats come from every node every second. They are noted here and not in the state, which would
-//! wake everybody each time: the state hears only that a node has gone silent, and what is concluded.
+//! wake everybody each time: the state hears only that a node has gone silent. What that means is for the
+//! watchdog to say, but for the safe side of it (`decide/lost.rs`).
+
+mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gantry_boot::now;
-use gantry_model::{NodeId, NodeStatus, Severity, Snapshot, Timestamp, Verdict};
+use gantry_model::{Checked, NodeId, NodeStatus, ReplicaId, Snapshot, Timestamp, Verdict};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::decide::lost::{Judgement, LOST, judge};
-use crate::decide::record_event;
+use crate::decide::lost::{self, LOST, presence, settle_restart};
 use crate::state::State;
+use told::leave_events;
 
 /// Silences and their ends are noticed within this time.
 const TICK: Duration = Duration::from_millis(250);
@@ -22,11 +25,23 @@ const TICK: Duration = Duration::from_millis(250);
 const GATHER: Duration = Duration::from_millis(20);
 /// Two heartbeats that did not come are a silence.
 const SILENCE: Duration = Duration::from_secs(2);
+/// How long a check may fail that is not known.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// When each node was heard last; clones share it.
 #[derive(Clone, Default)]
 pub struct Hearing {
     heard: Arc<Mutex<HashMap<NodeId, Heard>>>,
+    watchdog: Arc<Mutex<Option<Timestamp>>>,
+}
+
+/// What holds of a node, as events tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Presence {
+    verdict: Verdict,
+    held: bool,
+    is_silent: bool,
+    flaps: u32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -46,6 +61,11 @@ impl Hearing {
         self.note(node, |heard| heard.proxy = Some(now()));
     }
 
+    /// The watchdog that leads was heard.
+    pub fn watchdog(&self) {
+        *self.watchdog.lock().unwrap_or_else(PoisonError::into_inner) = Some(now());
+    }
+
     fn note(&self, node: &NodeId, change: impl FnOnce(&mut Heard)) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         match heard.get_mut(node) {
@@ -54,7 +74,7 @@ impl Hearing {
         }
     }
 
-    /// Judges nodes until `stop`.
+    /// Notes silences, and tells people of nodes that are lost or back, until `stop`.
     pub async fn run(self, state: State, stop: CancellationToken) {
         let mut changes = state.subscribe();
         let mut tick = interval(TICK);
@@ -64,7 +84,7 @@ impl Hearing {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
-                // A session that opens or ends is judged at once.
+                // A session that opens or ends, and what a watchdog says, is noted at once.
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return;
@@ -72,34 +92,51 @@ impl Hearing {
                     sleep(GATHER).await;
                 }
             }
-            let judged = self.judge(&state, now());
-            if judged != before {
-                leave_events(&state, &before, &judged).await;
-                before = judged;
+            let after = self.look(&state, now());
+            if after != before {
+                leave_events(&state, &before, &after).await;
+                before = after;
             }
             changes.mark_unchanged();
         }
     }
 
-    /// Notes in the state who is silent and what is concluded of whom.
-    fn judge(&self, state: &State, now: Timestamp) -> BTreeMap<NodeId, Judgement> {
+    /// Notes in the state who is silent.
+    fn look(&self, state: &State, now: Timestamp) -> BTreeMap<NodeId, Presence> {
         let heard = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             let snapshot = state.snapshot();
             heard.retain(|node, _| snapshot.nodes.contains_key(node));
             heard.clone()
         };
-        let mut judged = BTreeMap::new();
+        let watchdog = *self.watchdog.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut after = BTreeMap::new();
         state.observe(|snapshot| {
-            let changed = note_silences(snapshot, &heard, now);
-            judged = judge(snapshot, now);
-            note_verdicts(snapshot, &judged) || changed
+            let changed = note_silences(snapshot, &heard, watchdog, now);
+            after = presences(snapshot);
+            note_overdue(snapshot, now) || changed
         });
-        judged
+        after
     }
 }
 
-fn note_silences(snapshot: &mut Snapshot, heard: &HashMap<NodeId, Heard>, now: Timestamp) -> bool {
+fn presences(snapshot: &Snapshot) -> BTreeMap<NodeId, Presence> {
+    let statuses = snapshot.node_statuses.iter().filter(|(node, _)| snapshot.nodes.contains_key(*node));
+    let presence = |status: &NodeStatus| Presence {
+        verdict: status.verdict,
+        held: status.held,
+        is_silent: status.silent_since.is_some(),
+        flaps: status.flaps,
+    };
+    statuses.map(|(node, status)| (node.clone(), presence(status))).collect()
+}
+
+fn note_silences(
+    snapshot: &mut Snapshot,
+    heard: &HashMap<NodeId, Heard>,
+    watchdog: Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
     let nodes: Vec<NodeId> = snapshot.nodes.keys().cloned().collect();
     let mut changed = false;
     for node in nodes {
@@ -107,79 +144,69 @@ fn note_silences(snapshot: &mut Snapshot, heard: &HashMap<NodeId, Heard>, now: T
         let last = heard.agent.unwrap_or(snapshot.started_at);
         let silent_since = (now.since(last) >= SILENCE).then_some(last);
         let proxy_heard = heard.proxy.is_some_and(|last| now.since(last) < LOST);
-        changed |= change(snapshot, &node, |status| {
+        changed |= change(snapshot, &node, now, |status| {
+            if silent_since.is_none() {
+                lost::heard_again(status, now);
+            }
             (status.silent_since, status.proxy_heard) = (silent_since, proxy_heard);
+            status.verdict = presence(status, watchdog, now);
+            // Where its proxy is heard it would not be lost, whatever became of the others.
+            status.held &= silent_since.is_some() && !proxy_heard;
+            settle_restart(status, now);
         });
     }
     changed
 }
 
-fn note_verdicts(snapshot: &mut Snapshot, judged: &BTreeMap<NodeId, Judgement>) -> bool {
-    let mut changed = false;
-    for (node, judgement) in judged {
-        changed |= change(snapshot, node, |status| status.verdict = judgement.verdict);
+/// Notes of whom a failed check is no slow one any more.
+fn note_overdue(snapshot: &mut Snapshot, now: Timestamp) -> bool {
+    let overdue: Vec<ReplicaId> = snapshot
+        .stamps
+        .iter()
+        .filter(|(_, stamp)| stamp.checked == Checked::Failing && !stamp.overdue)
+        .filter(|(id, stamp)| now.since(stamp.checked_since) >= patience(snapshot, id))
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in &overdue {
+        if let Some(mut stamp) = snapshot.stamps.get(id).map(|stamp| **stamp) {
+            stamp.overdue = true;
+            snapshot.stamps.insert_mut(id.clone(), Arc::new(stamp));
+        }
     }
-    changed
+    !overdue.is_empty()
 }
 
-fn change(snapshot: &mut Snapshot, node: &NodeId, change: impl FnOnce(&mut NodeStatus)) -> bool {
+/// How long as many checks take as may fail.
+fn patience(snapshot: &Snapshot, replica: &ReplicaId) -> Duration {
+    let service = snapshot.replicas.get(replica).and_then(|replica| snapshot.services.get(&replica.service));
+    let probe =
+        service.and_then(|service| service.spec.readiness.as_ref().or(service.spec.liveness.as_ref()));
+    probe.map_or(PATIENCE, |probe| probe.interval.saturating_mul(probe.retries) + probe.timeout)
+}
+
+/// Changes what is known of a node, and so what is known of its replicas.
+pub(super) fn change(
+    snapshot: &mut Snapshot,
+    node: &NodeId,
+    now: Timestamp,
+    change: impl FnOnce(&mut NodeStatus),
+) -> bool {
     let known = snapshot.node_statuses.get(node);
+    let before = known.map(|status| status.verdict);
     let mut status = known.map(|status| status.as_ref().clone()).unwrap_or_default();
     change(&mut status);
     if known.is_some_and(|known| **known == status) {
         return false;
     }
+    let verdict = status.verdict;
     snapshot.node_statuses.insert_mut(node.clone(), Arc::new(status));
-    true
-}
-
-/// Tells people of nodes that were lost or came back, and of those that are held for all that.
-async fn leave_events(
-    state: &State,
-    before: &BTreeMap<NodeId, Judgement>,
-    after: &BTreeMap<NodeId, Judgement>,
-) {
-    let stored = state
-        .commit::<_, gantry_store::Error>(|snapshot| {
-            let mut working = snapshot.clone();
-            let mut changes = Vec::new();
-            let mut tell = |subject: &str, severity, reason: &str, message: String| {
-                let event = record_event(&working, now(), severity, subject, None, reason, message);
-                for change in &event {
-                    working.apply(change);
-                }
-                changes.extend(event);
-            };
-            for (node, judgement) in after {
-                let Some(record) = snapshot.nodes.get(node) else { continue };
-                let subject = format!("node:{}", record.name);
-                let was = before.get(node).map_or(Verdict::Ready, |judgement| judgement.verdict);
-                if judgement.verdict == Verdict::Lost && was != Verdict::Lost {
-                    let message = format!(
-                        "node {} is lost: neither its agent nor its proxy was heard for {} s",
-                        record.name,
-                        LOST.as_secs()
-                    );
-                    tell(&subject, Severity::Warning, "NodeLost", message);
-                } else if was == Verdict::Lost && judgement.verdict != Verdict::Lost {
-                    tell(&subject, Severity::Normal, "NodeBack", format!("node {} is heard again", record.name));
-                }
-            }
-            let held = |judged: &BTreeMap<_, Judgement>| judged.values().filter(|judged| judged.held).count();
-            if held(after) > 0 && held(before) == 0 {
-                let message = format!(
-                    "{} of {} nodes went silent at once: nothing is moved, as the fault is likely on this side",
-                    held(after),
-                    after.len()
-                );
-                tell("cluster", Severity::Warning, "NodesHeld", message);
-            }
-            Ok((changes, ()))
-        })
-        .await;
-    if let Err(error) = stored {
-        tracing::error!(error = gantry_boot::chain(&error), "cannot store what became of nodes");
+    if before != Some(verdict) {
+        let there: Vec<ReplicaId> = snapshot.replicas_on(node).map(|replica| replica.id.clone()).collect();
+        for replica in there {
+            snapshot.restamp(&replica, now);
+        }
     }
+    true
 }
 
 #[cfg(test)]
@@ -212,33 +239,80 @@ mod tests {
         for second in 0..5 {
             heard(&hearing, &n1, second * 1_000);
             heard(&hearing, &n2, second * 1_000);
-            hearing.judge(&state, at(second * 1_000 + 250));
+            hearing.look(&state, at(second * 1_000 + 250));
         }
         assert_eq!(sequence(), first);
         for step in 0..5 {
             heard(&hearing, &n2, 5_000 + step * 300);
-            hearing.judge(&state, at(6_000 + step * 200));
+            hearing.look(&state, at(6_000 + step * 200));
         }
         assert_eq!(sequence(), first + 1, "n1 is silent");
         assert_eq!(state.snapshot().node_statuses[&n1].silent_since, Some(at(4_000)));
         assert_eq!(state.snapshot().node_statuses[&n2].silent_since, None);
-        let judged = hearing.judge(&state, at(7_000));
+        let judged = hearing.look(&state, at(7_000));
         assert_eq!(judged[&n1].verdict, Verdict::Suspect);
         assert_eq!(state.snapshot().verdict_on(&n1), Verdict::Suspect);
     }
 
-    #[tokio::test]
-    async fn a_node_that_is_lost_and_comes_back_leaves_an_event_of_each() {
+    #[test]
+    fn a_node_is_held_until_its_agent_or_its_proxy_is_heard() {
         let (state, n1) = state();
-        let judged = |verdict| BTreeMap::from([(n1.clone(), Judgement { verdict, held: false })]);
-        for (before, after) in [
-            (Verdict::Ready, Verdict::Suspect),
-            (Verdict::Suspect, Verdict::Lost),
-            (Verdict::Lost, Verdict::Ready),
-        ] {
-            leave_events(&state, &judged(before), &judged(after)).await;
+        let hearing = Hearing::default();
+        let at = |millis| START.after(Duration::from_millis(millis));
+        let is_held = |millis| {
+            hearing.look(&state, at(millis));
+            state.snapshot().node_statuses[&n1].held
+        };
+        let hold = || state.observe(|snapshot| change(snapshot, &n1, START, |status| status.held = true));
+        hearing.look(&state, at(9_000));
+        hold();
+        assert!(is_held(10_000), "nothing is heard");
+        hearing.note(&n1, |heard| heard.proxy = Some(at(10_500)));
+        assert!(!is_held(11_000), "its proxy is");
+        hold();
+        heard(&hearing, &n1, 30_000);
+        assert!(!is_held(30_100), "its agent is");
+    }
+
+    #[test]
+    fn a_check_that_fails_for_as_long_as_its_retries_take_is_no_slow_one() {
+        let mut world = World::new(START).node("n1").service("s/web", |web| web);
+        let plan = crate::decide::decide(&world.snapshot, START);
+        world.commit(&plan.changes);
+        world.run_all();
+        let replica = world.replicas("s/web").remove(0);
+        world.see(&replica.id, |status| status.probe_ready = Some(false));
+        (world.snapshot.started_at, world.snapshot.revision) = (START, 0);
+        let state = State::new(Box::new(gantry_store::Memory::default()), world.snapshot);
+        let (hearing, n1) = (Hearing::default(), NodeId::new("n1").unwrap());
+        let answers = |millis| {
+            heard(&hearing, &n1, millis);
+            hearing.look(&state, START.after(Duration::from_millis(millis)));
+            state.snapshot().is_endpoint(&replica)
+        };
+        assert!(answers(14_900));
+        assert!(!answers(15_000));
+    }
+
+    #[test]
+    fn a_node_that_stalls_on_a_living_session_is_counted_as_one_that_comes_and_goes() {
+        let (state, n1) = state();
+        let (hearing, n2) = (Hearing::default(), NodeId::new("n2").unwrap());
+        let mut second = 0;
+        for stall in [2, 4, 5] {
+            heard(&hearing, &n1, second * 1_000);
+            for _ in 0..stall {
+                second += 1;
+                heard(&hearing, &n2, second * 1_000);
+                hearing.look(&state, START.after(Duration::from_secs(second)));
+            }
         }
-        let reasons: Vec<_> = state.snapshot().events.values().map(|event| event.reason.clone()).collect();
-        assert_eq!(reasons, ["NodeLost", "NodeBack"]);
+        heard(&hearing, &n1, second * 1_000);
+        let seen = hearing.look(&state, START.after(Duration::from_secs(second)));
+        assert_eq!((seen[&n1].flaps, seen[&n2].flaps), (2, 0), "two seconds are nothing");
+        assert_eq!(
+            state.snapshot().node_statuses[&n1].returned_at,
+            Some(START.after(Duration::from_secs(second)))
+        );
     }
 }

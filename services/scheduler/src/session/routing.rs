@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::hearing::Hearing;
 use super::news_of_members;
+use crate::autoscale::Autoscaler;
 use crate::decide::{record_event, table};
 use crate::membership::Office;
 use crate::state::State;
@@ -33,20 +34,29 @@ const GATHER: Duration = Duration::from_millis(10);
 /// nothing does.
 const SETTLE: Duration = Duration::from_secs(6);
 const QUEUE: usize = 4;
+/// Services that one message about those that somebody waits for may name.
+const MAX_WANTED: usize = 1_000;
 
 /// Serves proxies.
 pub struct Routing {
     state: State,
     traffic: Traffic,
+    autoscaler: Autoscaler,
     office: Office,
     hearing: Hearing,
 }
 
 impl Routing {
-    /// Serves proxies from `state`, and keeps in `traffic` what they have seen. `hearing` is told of every
-    /// sign of life.
-    pub fn new(state: State, traffic: Traffic, office: Office, hearing: Hearing) -> Self {
-        Self { state, traffic, office, hearing }
+    /// Serves proxies from `state`, and keeps in `traffic` what they have seen. `autoscaler` is told of services
+    /// that somebody waits for, `hearing` of every sign of life.
+    pub fn new(
+        state: State,
+        traffic: Traffic,
+        autoscaler: Autoscaler,
+        office: Office,
+        hearing: Hearing,
+    ) -> Self {
+        Self { state, traffic, autoscaler, office, hearing }
     }
 }
 
@@ -78,10 +88,11 @@ impl RoutingService for Routing {
 
         let (outgoing, stream) = mpsc::channel(QUEUE);
         let (state, office, hearing) = (self.state.clone(), self.office.clone(), self.hearing.clone());
+        let autoscaler = self.autoscaler.clone();
         hearing.proxy(&node);
         tokio::spawn(async move {
             tokio::select! {
-                () = listen(&state, &hearing, &node, &hello.instance, &mut incoming) => {}
+                () = listen(&state, &autoscaler, &hearing, &node, &hello.instance, &mut incoming) => {}
                 () = talk(&state, &office, &node, &outgoing) => {}
             }
             state.observe(|snapshot| {
@@ -139,6 +150,7 @@ fn acknowledge(state: &State, instance: &str, version: TableVersion) {
 
 async fn listen(
     state: &State,
+    autoscaler: &Autoscaler,
     hearing: &Hearing,
     node: &NodeId,
     instance: &str,
@@ -152,6 +164,10 @@ async fn listen(
                 note_problems(state, node, instance, ack.problems).await;
             }
             Some(FromProxy::StillServing(still)) => note_serving(state, instance, &still),
+            Some(FromProxy::Wanted(wanted)) => {
+                let named = wanted.services.iter().take(MAX_WANTED);
+                autoscaler.wanted(named.filter_map(|name| name.parse().ok()));
+            }
             Some(FromProxy::Hello(_)) | None => {}
         }
     }

@@ -21,6 +21,13 @@ pub fn read(bounds: &[f64], counts: &[u32]) -> Histogram {
     histogram
 }
 
+/// Adds the counts of `other` to those of `histogram`.
+pub fn add(histogram: &mut Histogram, other: &Histogram) {
+    for (mine, other) in histogram.iter_mut().zip(other) {
+        *mine = mine.saturating_add(*other);
+    }
+}
+
 /// The time within which `share` (0 to 1) of the answers began; `None` where there were none. Inside a
 /// bucket answers are taken to be spread evenly, as `histogram_quantile` of Prometheus takes them; of the
 /// last bucket only its lower bound is known.

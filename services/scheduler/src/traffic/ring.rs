@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use gantry_model::{ReplicaId, ServiceId};
 
-use super::histogram::Histogram;
+use super::histogram::{Histogram, add};
+use super::loads::{Load, Loads};
 use super::report::{OfService, Report};
 
 /// Classes of answers: none at all, 1xx, 2xx, 3xx, 4xx, 5xx.
@@ -16,6 +17,8 @@ pub const CLASSES: usize = 6;
 pub const KEPT: u64 = 60;
 /// A proxy that has said nothing for more than so many seconds has nothing in flight.
 const SILENT: u64 = 3;
+/// Latencies are of so many whole seconds and the one that is filling: one alone may have few answers.
+const LATENCY: u64 = 5;
 /// Replicas that one second, or one proxy, remembers at most; others count for their services only.
 const MAX_REPLICAS: usize = 10_000;
 
@@ -35,6 +38,34 @@ impl Counts {
         for (mine, other) in mine.zip(other.classes.iter().chain(&other.latency)) {
             *mine = mine.saturating_add(*other);
         }
+    }
+
+    /// How many there were, and how many of them failed.
+    fn answers(&self) -> Answers {
+        let [unanswered, .., failed] = self.classes;
+        Answers { answered: self.requests(), errors: u64::from(unanswered) + u64::from(failed) }
+    }
+
+    /// How many there were.
+    fn requests(&self) -> u64 {
+        self.classes.iter().map(|count| u64::from(*count)).sum()
+    }
+}
+
+/// Requests that ended, by what matters most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// All of them, also those that found no replica.
+    pub answered: u64,
+    /// Those that were answered with 5xx or not at all.
+    pub errors: u64,
+}
+
+impl Answers {
+    /// Adds others to these.
+    pub fn add(&mut self, other: Self) {
+        self.answered = self.answered.saturating_add(other.answered);
+        self.errors = self.errors.saturating_add(other.errors);
     }
 }
 
@@ -69,6 +100,10 @@ struct Proxy {
 struct Now {
     in_flight: u64,
     waiting: u64,
+    /// What has come in since the report before: what has ended, and what there is more of than there was.
+    arrived: u64,
+    /// What was in flight, between this report and the one before.
+    mean_in_flight: f64,
     replicas: BTreeMap<ReplicaId, u32>,
 }
 
@@ -100,10 +135,17 @@ impl Ring {
         self.seconds.retain(|second, _| *second + KEPT >= at);
         self.proxies.retain(|_, proxy| proxy.at + SILENT >= at);
         let second = self.seconds.entry(at).or_default();
+        let before = self.proxies.remove(instance);
         let mut proxy = Proxy { at, services: BTreeMap::new() };
         let mut remembered = 0;
         for (id, service) in report.services {
-            proxy.services.insert(id.clone(), now(&service, &mut remembered));
+            let mut now = now(&service, &mut remembered);
+            // What a proxy has in flight when it is heard first has come at some time before.
+            let were = before.as_ref().map_or((now.in_flight, now.waiting), |before| {
+                before.services.get(&id).map_or((0, 0), |then| (then.in_flight, then.waiting))
+            });
+            now.follow(were, ended(&service));
+            proxy.services.insert(id.clone(), now);
             second.count(id, service);
         }
         self.proxies.insert(instance.to_owned(), proxy);
@@ -142,6 +184,35 @@ impl Ring {
         windows
     }
 
+    /// What has ended in the second `from` and after it, before the second `at`.
+    pub fn answers(&self, from: u64, at: u64) -> BTreeMap<ServiceId, Answers> {
+        let mut answers: BTreeMap<ServiceId, Answers> = BTreeMap::new();
+        for second in self.seconds.range(from.min(at)..at).map(|(_, second)| second) {
+            for (id, tally) in &second.services {
+                answers.entry(id.clone()).or_default().add(tally.counts.answers());
+            }
+        }
+        answers
+    }
+
+    /// What arrives now, by the last report of each proxy: seconds of proxies do not begin with ours, and
+    /// what one tells in a second of ours may be two of its own, or none.
+    pub fn loads(&self, at: u64) -> Loads {
+        let mut loads = Loads { proxies: self.proxies(at), services: BTreeMap::new() };
+        for (id, now) in self.heard(at).flat_map(|proxy| &proxy.services) {
+            let load: &mut Load = loads.services.entry(id.clone()).or_default();
+            load.arrived += now.arrived;
+            load.in_flight += now.mean_in_flight;
+            load.waiting += now.waiting;
+        }
+        for second in self.seconds.range(at.saturating_sub(LATENCY)..=at).map(|(_, second)| second) {
+            for (id, tally) in &second.services {
+                add(&mut loads.services.entry(id.clone()).or_default().latency, &tally.counts.latency);
+            }
+        }
+        loads
+    }
+
     fn heard(&self, at: u64) -> impl Iterator<Item = &Proxy> {
         self.proxies.values().filter(move |proxy| proxy.at + SILENT >= at)
     }
@@ -165,6 +236,22 @@ impl Second {
     }
 }
 
+impl Now {
+    /// Takes note of what there was before, and of what has ended since.
+    fn follow(&mut self, (in_flight, waiting): (u64, u64), ended: u64) {
+        let here = ended + self.in_flight + self.waiting;
+        self.arrived = here.saturating_sub(in_flight + waiting);
+        #[allow(clippy::cast_precision_loss)] // Nobody has so many.
+        let mean = (in_flight + self.in_flight) as f64 / 2.0;
+        self.mean_in_flight = mean;
+    }
+}
+
+fn ended(service: &OfService) -> u64 {
+    let answered: u64 = service.endpoints.iter().map(|(_, endpoint)| endpoint.counts.requests()).sum();
+    answered + u64::from(service.turned_away)
+}
+
 fn now(service: &OfService, remembered: &mut usize) -> Now {
     let mut now = Now { waiting: service.waiting.into(), ..Now::default() };
     for (replica, endpoint) in &service.endpoints {
@@ -180,100 +267,5 @@ fn now(service: &OfService, remembered: &mut usize) -> Now {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::report::OfEndpoint;
-    use super::*;
-
-    fn service(name: &str) -> ServiceId {
-        name.parse().unwrap()
-    }
-
-    /// So many answers with 200, and so many in flight, of each of these replicas of shop/web.
-    fn report(replicas: &[(&str, u32, u32)]) -> Report {
-        let endpoints = replicas.iter().map(|(replica, ok, in_flight)| {
-            let mut counts = Counts::default();
-            counts.classes[2] = *ok;
-            counts.latency[3] = *ok;
-            (ReplicaId::new(replica).ok(), OfEndpoint { counts, in_flight: *in_flight })
-        });
-        let web = OfService { endpoints: endpoints.collect(), ..OfService::default() };
-        Report { services: vec![(service("shop/web"), web)] }
-    }
-
-    fn requests(windows: &BTreeMap<ServiceId, Window>) -> u32 {
-        windows.values().flat_map(|window| window.counts.classes).sum()
-    }
-
-    #[test]
-    fn reports_of_all_proxies_are_added_up() {
-        let mut ring = Ring::default();
-        ring.add(100, "p1", report(&[("a", 3, 1), ("b", 1, 0)]));
-        ring.add(100, "p2", report(&[("a", 4, 2)]));
-        let windows = ring.window(101, 10);
-        let web = &windows[&service("shop/web")];
-        assert_eq!((web.counts.classes[2], web.counts.latency[3], web.in_flight), (8, 8, 3));
-        let replica = |name: &str| &web.replicas[&ReplicaId::new(name).unwrap()];
-        assert_eq!((replica("a").counts.classes[2], replica("a").in_flight), (7, 3));
-        assert_eq!(replica("b").counts.classes[2], 1);
-    }
-
-    #[test]
-    fn a_window_has_the_seconds_before_the_one_that_is_filling() {
-        let mut ring = Ring::default();
-        for at in 100..=200 {
-            ring.add(at, "p1", report(&[("a", 1, 0)]));
-        }
-        assert_eq!(requests(&ring.window(200, 10)), 10);
-        assert_eq!(requests(&ring.window(200, KEPT)), 60);
-        assert_eq!(requests(&ring.window(200, 1_000)), 60, "older ones are gone");
-        assert!(ring.seconds.len() <= 61, "{}", ring.seconds.len());
-    }
-
-    #[test]
-    fn two_reports_in_one_second_count_twice_and_are_in_flight_once() {
-        let mut ring = Ring::default();
-        ring.add(100, "p1", report(&[("a", 2, 5)]));
-        ring.add(100, "p1", report(&[("a", 2, 4)]));
-        let windows = ring.window(101, 10);
-        assert_eq!((requests(&windows), windows[&service("shop/web")].in_flight), (4, 4));
-    }
-
-    #[test]
-    fn a_proxy_that_went_away_fades_out() {
-        let mut ring = Ring::default();
-        ring.add(100, "p1", report(&[("a", 10, 5)]));
-        ring.add(100, "p2", report(&[("a", 1, 1)]));
-        ring.forget("p2");
-        let at = |second| {
-            let windows = ring.window(second, 10);
-            let web = windows.get(&service("shop/web"));
-            (requests(&windows), web.map_or(0, |web| web.in_flight), ring.proxies(second))
-        };
-        assert_eq!(at(101), (11, 5, 1));
-        assert_eq!(at(104), (11, 0, 0), "nobody says any more that anything is in flight");
-        assert_eq!(at(111), (0, 0, 0));
-    }
-
-    #[test]
-    fn whoever_was_sent_away_counts_as_not_answered() {
-        let web = OfService { waiting: 2, turned_away: 3, endpoints: Vec::new() };
-        let mut ring = Ring::default();
-        ring.add(100, "p1", Report { services: vec![(service("shop/web"), web)] });
-        let windows = ring.window(101, 10);
-        let web = &windows[&service("shop/web")];
-        assert_eq!((web.counts.classes[0], web.waiting), (3, 2));
-    }
-
-    #[test]
-    fn too_many_replicas_count_for_their_service_only() {
-        let names: Vec<String> = (0..MAX_REPLICAS + 10).map(|at| format!("r{at}")).collect();
-        let all: Vec<_> = names.iter().map(|name| (name.as_str(), 1, 1)).collect();
-        let mut ring = Ring::default();
-        ring.add(100, "p1", report(&all));
-        let windows = ring.window(101, 10);
-        let web = &windows[&service("shop/web")];
-        assert_eq!(web.replicas.len(), MAX_REPLICAS);
-        let all = names.len() as u64;
-        assert_eq!((u64::from(web.counts.classes[2]), web.in_flight), (all, all));
-    }
-}
+#[path = "ring_tests.rs"]
+mod tests;

@@ -1,12 +1,9 @@
 //! What is deployed runs, and goes on running while the scheduler is restarted.
 
-use std::time::Duration;
-
 use gantry_api::cluster::v1::Goal;
-use tokio::time::sleep;
 
 use crate::agent::Agent;
-use crate::people::ids;
+use crate::people::{finish, ids};
 use crate::support::Scheduler;
 
 #[tokio::test]
@@ -41,10 +38,9 @@ async fn a_deploy_right_after_a_restart_waits_for_the_nodes() {
     scheduler.stop().await;
     session.abort();
     scheduler.resume().await;
-    let ((), _session) = tokio::join!(scheduler.deploy(1), async {
-        sleep(Duration::from_millis(500)).await;
-        Some(agent.connect(&scheduler))
-    });
+    let begun = scheduler.begin_deploy(1).await;
+    let _session = agent.connect(&scheduler);
+    finish(begun).await;
     scheduler.converged().await;
 }
 

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use gantry_api::cluster::v1::Goal;
 use gantry_api::node::v1::Table;
-use tokio::time::{sleep, timeout};
 
 use crate::agent::Agent;
 use crate::proxy::Proxy;
-use crate::support::Scheduler;
+use crate::support::{Scheduler, eventually_within, never_within};
 
 fn endpoints(table: &Table) -> usize {
     table.backends.iter().flat_map(|backend| &backend.groups).map(|group| group.endpoints.len()).sum()
@@ -31,20 +30,18 @@ async fn a_replica_ends_when_its_proxy_has_let_go_of_it_and_its_requests_are_ove
     let leaving = scheduler.replicas().await[1].id.clone();
     proxy.still_serving(&table, vec![leaving.clone()]).await;
     proxy.ack(&table).await;
-    sleep(Duration::from_millis(1500)).await;
-    let draining = scheduler.replicas().await;
-    assert_eq!(
-        (draining[1].id.as_str(), draining[1].goal()),
-        (leaving.as_str(), Goal::Drain),
-        "one is in flight"
-    );
+    // For longer than its name may be remembered.
+    never_within(Duration::from_millis(1500), "its end, while a request is in flight", async || {
+        let now = scheduler.replicas().await;
+        let drains = now.get(1).is_some_and(|it| it.id == leaving && it.goal() == Goal::Drain);
+        (!drains).then_some(())
+    })
+    .await;
 
     proxy.still_serving(&table, Vec::new()).await;
-    let gone = async {
-        while scheduler.replicas().await.len() > 1 {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
     // Well before the drain timeout, which is 10 s.
-    timeout(Duration::from_secs(5), gone).await.unwrap();
+    eventually_within(Duration::from_secs(5), "its end", async || {
+        (scheduler.replicas().await.len() == 1).then_some(())
+    })
+    .await;
 }

@@ -1,14 +1,12 @@
 //! Nodes that are gone, and what is done when they are back.
 
-use std::time::Duration;
-
 use gantry_api::cluster::v1::RebalanceRequest;
 use gantry_api::cluster::v1::placement_service_client::PlacementServiceClient;
 use gantry_identity::Role;
-use tokio::time::{sleep, timeout};
 
 use crate::agent::Agent;
-use crate::support::{PATIENCE, Scheduler};
+use crate::support::watchdog::Watchdog;
+use crate::support::{Scheduler, eventually};
 
 #[tokio::test]
 async fn the_replicas_of_a_node_that_is_gone_are_replaced_and_it_finds_nothing_to_run_when_it_is_back() {
@@ -16,6 +14,7 @@ async fn the_replicas_of_a_node_that_is_gone_are_replaced_and_it_finds_nothing_t
     let (one, two) = (Agent::default(), Agent::of("n2"));
     let _session = one.connect(&scheduler);
     let session = two.connect(&scheduler);
+    let _judging = Watchdog::start(&scheduler, "w1").await.judge();
     scheduler.nodes_are_ready(2).await;
     scheduler.deploy(4).await;
     scheduler.converged().await;
@@ -26,24 +25,19 @@ async fn the_replicas_of_a_node_that_is_gone_are_replaced_and_it_finds_nothing_t
     assert_eq!((on("node-n1").await, on("node-n2").await), (2, 2));
 
     session.abort();
-    let moved = async {
-        while (on("node-n1").await, on("node-n2").await) != (4, 0) {
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(PATIENCE, moved).await.unwrap();
+    eventually("all of them on the other node", async || {
+        ((on("node-n1").await, on("node-n2").await) == (4, 0)).then_some(())
+    })
+    .await;
     scheduler.converged().await;
 
     two.heard.lock().unwrap().clear();
     let _session = two.connect(&scheduler);
     scheduler.nodes_are_ready(2).await;
-    let told = async {
-        while two.heard.lock().unwrap().is_empty() {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, told).await.unwrap();
-    let heard = two.heard.lock().unwrap().clone();
+    let heard = eventually("what it is to run", async || {
+        Some(two.heard.lock().unwrap().clone()).filter(|heard| !heard.is_empty())
+    })
+    .await;
     assert!(heard[0].full && heard.iter().all(|message| message.upserts.is_empty()), "{heard:?}");
 
     // People may have it even again.
@@ -52,10 +46,8 @@ async fn the_replicas_of_a_node_that_is_gone_are_replaced_and_it_finds_nothing_t
     assert_eq!(planned.moves.len(), 2);
     assert_eq!(on("node-n2").await, 0, "a plan moves nothing");
     client.rebalance(RebalanceRequest { plan: false }).await.unwrap();
-    let even = async {
-        while (on("node-n1").await, on("node-n2").await) != (2, 2) {
-            sleep(Duration::from_millis(100)).await;
-        }
-    };
-    timeout(PATIENCE, even).await.unwrap();
+    eventually("as many on both", async || {
+        ((on("node-n1").await, on("node-n2").await) == (2, 2)).then_some(())
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use gantry_api::node::v1::routing_service_client::RoutingServiceClient;
 use gantry_api::node::v1::{
-    ProxyHello, StillServing, StreamTablesRequest, StreamTablesResponse, Table, TableAck,
+    ProxyHello, StillServing, StreamTablesRequest, StreamTablesResponse, Table, TableAck, Wanted,
     stream_tables_request,
 };
 use gantry_identity::Role;
@@ -51,6 +51,12 @@ impl Proxy {
     pub async fn ack(&self, table: &Table) {
         let ack = TableAck { version: table.version, problems: Vec::new() };
         self.say(stream_tables_request::Message::Ack(ack)).await;
+    }
+
+    /// Requests wait for this service.
+    pub async fn wants(&self, service: &str) {
+        let wanted = Wanted { services: vec![service.to_owned()] };
+        self.say(stream_tables_request::Message::Wanted(wanted)).await;
     }
 
     pub async fn still_serving(&self, table: &Table, replica_ids: Vec<String>) {

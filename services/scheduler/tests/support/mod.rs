@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test uses another part of it.
 
+pub mod watchdog;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -13,7 +15,7 @@ use gantry_model::ClusterId;
 use gantry_scheduler::config::Config;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -97,12 +99,8 @@ impl Scheduler {
         });
         self.running = Some((stop, task));
         let (address, own) = (self.address.to_string(), self.bundle(Role::Admin, "ada"));
-        let up = async {
-            while connect(&address, Role::Scheduler, "", &own).await.is_err() {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, up).await.unwrap();
+        let up = async || connect(&address, Role::Scheduler, "", &own).await.ok();
+        eventually("a scheduler that answers", up).await;
     }
 
     pub async fn stop(&mut self) {
@@ -137,14 +135,27 @@ impl Drop for Scheduler {
 }
 
 /// Waits until `holds` answers with something.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut holds: impl FnMut() -> F) -> T {
-    let wait = async {
-        loop {
-            if let Some(found) = holds().await {
-                return found;
-            }
-            sleep(Duration::from_millis(20)).await;
+pub async fn eventually<T>(what: &str, holds: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, holds).await
+}
+
+/// Waits until `holds` answers with something, for `time` at most.
+pub async fn eventually_within<T>(time: Duration, what: &str, holds: impl AsyncFnMut() -> Option<T>) -> T {
+    timeout(time, first(holds)).await.unwrap_or_else(|_| panic!("{what} did not come in {time:?}"))
+}
+
+/// Sees that `holds` answers with nothing for all of `time`.
+pub async fn never_within<T>(time: Duration, what: &str, holds: impl AsyncFnMut() -> Option<T>) {
+    assert!(timeout(time, first(holds)).await.is_err(), "{what} came");
+}
+
+/// What `holds` answers with first; it is asked again and again.
+async fn first<T>(mut holds: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut again = interval(Duration::from_millis(20));
+    loop {
+        again.tick().await;
+        if let Some(found) = holds().await {
+            return found;
         }
-    };
-    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} did not come"))
+    }
 }

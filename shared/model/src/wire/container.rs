@@ -1,12 +1,15 @@
 //! [`Container`] as `gantry.agent.v1.ContainerSpec`.
 
+#[cfg(test)]
+mod tests;
+
 use gantry_api::Invalid;
 use gantry_api::agent::v1 as wire;
 
 use super::parts::{bounded, read_duration, some_number, some_text, write_duration};
 use crate::container::{
-    Container, Device, Healthcheck, LogConfig, Mount, MountSource, NetworkMode, Resources, RestartPolicy,
-    Ulimit,
+    Container, Device, Healthcheck, Hook, LogConfig, Mount, MountSource, NetworkMode, Resources,
+    RestartPolicy, Ulimit,
 };
 
 /// Reads what a container is made from. Its networks and ports are not part of it.
@@ -95,7 +98,36 @@ pub fn read_container(spec: wire::ContainerSpec) -> Result<Container, Invalid> {
         platform: some_text(spec.platform),
         runtime: some_text(spec.runtime),
         oom_score_adj: spec.oom_score_adj,
+        post_start: read_hooks("post_start", spec.post_start)?,
+        pre_stop: read_hooks("pre_stop", spec.pre_stop)?,
     })
+}
+
+fn read_hooks(field: &'static str, hooks: Vec<wire::LifecycleHook>) -> Result<Vec<Hook>, Invalid> {
+    bounded(field, &hooks)?;
+    let read = |hook: wire::LifecycleHook| {
+        if hook.command.first().is_none_or(String::is_empty) {
+            return Err(Invalid::new(format!("{field}.command"), "is empty"));
+        }
+        Ok(Hook {
+            command: hook.command,
+            user: some_text(hook.user),
+            working_dir: some_text(hook.working_dir),
+            environment: hook.environment,
+            privileged: hook.privileged,
+        })
+    };
+    hooks.into_iter().map(read).collect()
+}
+
+fn write_hook(hook: &Hook) -> wire::LifecycleHook {
+    wire::LifecycleHook {
+        command: hook.command.clone(),
+        user: hook.user.clone().unwrap_or_default(),
+        working_dir: hook.working_dir.clone().unwrap_or_default(),
+        environment: hook.environment.clone(),
+        privileged: hook.privileged,
+    }
 }
 
 fn read_restart(policy: wire::RestartPolicy) -> Result<Option<RestartPolicy>, Invalid> {
@@ -244,6 +276,8 @@ pub fn write_container(container: &Container) -> wire::ContainerSpec {
         platform: container.platform.clone().unwrap_or_default(),
         runtime: container.runtime.clone().unwrap_or_default(),
         oom_score_adj: container.oom_score_adj,
+        post_start: container.post_start.iter().map(write_hook).collect(),
+        pre_stop: container.pre_stop.iter().map(write_hook).collect(),
     }
 }
 
@@ -303,66 +337,4 @@ fn write_mount(mount: &Mount) -> wire::Mount {
         }
     }
     written
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_container_reads_back_as_it_was_written() {
-        let container = Container {
-            image: "redis:7".into(),
-            command: Some(vec![]),
-            environment: BTreeMap::from([("A".into(), "b".into())]),
-            stop_grace: Some(Duration::from_millis(2500)),
-            restart: Some(RestartPolicy::OnFailure { max_retries: Some(3) }),
-            healthcheck: Some(Healthcheck { test: vec!["CMD".into(), "true".into()], ..Default::default() }),
-            resources: Resources { nano_cpus: Some(500_000_000), ..Default::default() },
-            mounts: vec![
-                Mount {
-                    target: "/data".into(),
-                    source: MountSource::Volume { name: Some("d".into()), no_copy: true },
-                    read_only: false,
-                },
-                Mount {
-                    target: "/tmp".into(),
-                    source: MountSource::Tmpfs { size: Some(9), mode: None },
-                    read_only: false,
-                },
-                Mount {
-                    target: "/etc/x".into(),
-                    source: MountSource::Bind { path: "/x".into(), propagation: None },
-                    read_only: true,
-                },
-            ],
-            network_mode: NetworkMode::Host,
-            ..Container::default()
-        };
-        assert_eq!(read_container(write_container(&container)).unwrap(), container);
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_by_field() {
-        let good = || write_container(&Container { image: "a".into(), ..Container::default() });
-        let problem = |change: &dyn Fn(&mut wire::ContainerSpec)| {
-            let mut spec = good();
-            change(&mut spec);
-            read_container(spec).unwrap_err().to_string()
-        };
-        assert!(problem(&|spec| spec.image.clear()).starts_with("image"));
-        assert!(problem(&|spec| spec.network_mode = "weird".into()).starts_with("network_mode"));
-        assert!(
-            problem(&|spec| spec.mounts = vec![wire::Mount { target: "x".into(), ..Default::default() }])
-                .contains("absolute")
-        );
-        assert!(
-            problem(&|spec| spec.resources = Some(wire::Resources { memory: -1, ..Default::default() }))
-                .contains("negative")
-        );
-        assert!(problem(&|spec| drop(spec.environment.insert("A=B".into(), String::new()))).contains("A=B"));
-    }
 }

@@ -12,7 +12,7 @@ use crate::ids::{ClusterId, ReplicaId};
 use crate::lineage::{Lineage, Term};
 use crate::node::Host;
 use crate::replica::Goal;
-use crate::status::{Phase, ReplicaStatus, TableVersion};
+use crate::status::{End, Phase, ReplicaStatus, TableVersion};
 
 /// Reads what an agent sees of a replica.
 pub fn read_replica_status(status: node::ReplicaStatus) -> Result<(ReplicaId, ReplicaStatus), Invalid> {
@@ -48,6 +48,9 @@ pub fn read_replica_status(status: node::ReplicaStatus) -> Result<(ReplicaId, Re
         finished_at: status.finished_at.map(read_time),
         restart_sequence: status.restart_sequence,
         ports: read_ports(&status.ports)?,
+        probe_ready: status.probe_ready,
+        probe_message: status.probe_message,
+        ends: status.ends.into_iter().map(read_end).collect(),
     };
     Ok((id, read))
 }
@@ -67,6 +70,32 @@ pub fn write_replica_status(id: &ReplicaId, status: &ReplicaStatus) -> node::Rep
         finished_at: status.finished_at.map(write_time),
         restart_sequence: status.restart_sequence,
         ports: write_ports(&status.ports),
+        probe_ready: status.probe_ready,
+        probe_message: status.probe_message.clone(),
+        ends: status.ends.iter().map(write_end).collect(),
+    }
+}
+
+fn read_end(end: node::ReplicaEnd) -> End {
+    End {
+        at: end.at.map(read_time).unwrap_or_default(),
+        exit_code: end.exit_code,
+        oom_killed: end.oom_killed,
+        last_lines: end.last_lines,
+        asked: end.asked,
+        killed_after_grace: end.killed_after_grace,
+        heard_at: None,
+    }
+}
+
+fn write_end(end: &End) -> node::ReplicaEnd {
+    node::ReplicaEnd {
+        at: Some(write_time(end.at)),
+        exit_code: end.exit_code,
+        oom_killed: end.oom_killed,
+        last_lines: end.last_lines.clone(),
+        asked: end.asked,
+        killed_after_grace: end.killed_after_grace,
     }
 }
 

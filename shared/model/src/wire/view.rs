@@ -1,14 +1,13 @@
 //! A snapshot as people see it: the objects of `gantry.cluster.v1`.
 
-use std::collections::BTreeMap;
-
 use gantry_api::cluster::v1 as wire;
 
 use super::parts::write_time;
+use super::reader::without_secrets;
 use super::spec::write_service_spec;
 use super::status::{write_goal, write_health, write_host, write_phase};
-use super::write_ports;
-use crate::ids::{NodeId, ServiceId, StackName};
+use super::{words, write_ports};
+use crate::ids::{ServiceId, StackName};
 use crate::node::Node;
 use crate::port::Port;
 use crate::record::{Event, Severity};
@@ -16,7 +15,7 @@ use crate::replica::{Goal, Replica};
 use crate::service::Service;
 use crate::snapshot::{Map, Snapshot};
 use crate::stack::Stack;
-use crate::status::{BrokenPath, NodeStatus, Phase, ReplicaStatus};
+use crate::status::{Phase, ReplicaStatus};
 
 /// Reads a snapshot for people.
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +85,10 @@ impl View<'_> {
         if let Some(progress) = self.image_copy(replica, status) {
             return progress;
         }
+        let trouble = words::trouble(self.0, replica, status);
+        if !trouble.is_empty() {
+            return trouble;
+        }
         if let Some(message) = status.map(|status| &status.message).filter(|message| !message.is_empty()) {
             return message.clone();
         }
@@ -152,7 +155,7 @@ impl View<'_> {
             node: node.map(|node| node.name.clone()).unwrap_or_default(),
             goal: write_goal(replica.goal).into(),
             phase: phase.into(),
-            state: if self.0.is_lost(replica) { "lost" } else { state_word(replica, seen) }.to_owned(),
+            state: words::state(self.0, replica, seen).to_owned(),
             health: write_health(status.health).into(),
             ready: self.0.takes_traffic(replica),
             message: self.replica_message(replica),
@@ -202,51 +205,9 @@ impl View<'_> {
             joined_at: Some(write_time(node.joined_at)),
             labels: node.labels.clone(),
             agent_port: node.agent_port.into(),
-            conditions: self.conditions(node),
+            conditions: self.all_conditions(node),
             availability: super::write_availability(node.availability).into(),
         }
-    }
-
-    /// What is wrong with a node's networks.
-    fn conditions(self, node: &Node) -> Vec<String> {
-        let Some(status) = self.0.node_statuses.get(&node.id) else { return Vec::new() };
-        let overlay = status
-            .overlay_error
-            .iter()
-            .map(|error| format!("its networks cannot be joined to those of other nodes: {error}"));
-        self.network_problem(node).into_iter().chain(overlay).chain(self.broken_paths(status)).collect()
-    }
-
-    /// One line for each node that is not reached; of one that is gone itself that goes without saying.
-    fn broken_paths(self, status: &NodeStatus) -> Vec<String> {
-        let mut by_node: BTreeMap<(&NodeId, bool), Vec<&str>> = BTreeMap::new();
-        let is_there =
-            |path: &&BrokenPath| self.0.node_statuses.get(&path.node).is_some_and(|status| status.connected);
-        for path in status.broken_paths.iter().filter(is_there) {
-            by_node.entry((&path.node, path.only_large)).or_default().push(&path.network);
-        }
-        let lines = by_node.into_iter().map(|((node, only_large), networks)| {
-            let name = self.0.nodes.get(node).map_or(node.as_str(), |node| node.name.as_str());
-            if only_large {
-                format!(
-                    "packets of {} bytes are lost on the way to {name} (networks {}): is its link narrower?",
-                    self.0.cluster.mtu,
-                    networks.join(", ")
-                )
-            } else {
-                format!("does not reach {name} over the networks {}", networks.join(", "))
-            }
-        });
-        lines.collect()
-    }
-
-    fn network_problem(self, node: &Node) -> Option<String> {
-        if let Some(error) = &self.0.node_statuses.get(&node.id)?.network_error {
-            return Some(format!("service addresses do not work there: {error}"));
-        }
-        let mut proxies = self.0.proxies.values().filter(|proxy| proxy.node == node.id);
-        let problem = proxies.find_map(|proxy| self.0.proxy_problems.get(&proxy.instance)?.first());
-        problem.map(|problem| format!("its proxy: {problem}"))
     }
 
     /// An event.
@@ -271,17 +232,6 @@ impl View<'_> {
 fn names(line: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     line.split(|c| !part(c)).any(|word| word.trim_end_matches('.') == name)
-}
-
-/// A spec for readers: keys and passwords of its routes are nobody's business.
-fn without_secrets(mut spec: wire::ServiceSpec) -> wire::ServiceSpec {
-    for route in &mut spec.routes {
-        route.basic_auth.clear();
-        if let Some(certificate) = &mut route.certificate {
-            certificate.key_pem.clear();
-        }
-    }
-    spec
 }
 
 /// The keys of a stack's networks or volumes.
@@ -322,56 +272,7 @@ pub fn state_word(replica: &Replica, status: Option<&ReplicaStatus>) -> &'static
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{Change, Cluster, Record, Timestamp};
-
-    #[test]
-    fn a_node_shows_whom_it_does_not_reach_as_long_as_that_one_is_there() {
-        let cluster: Cluster = serde_json::from_str(
-            r#"{"id": "c1", "name": "test", "epoch": 1, "terms": [], "pool": "10.192.0.0/11", "prefix": 19,
-                "mtu": 1450, "created_at": 0}"#,
-        )
-        .unwrap();
-        let mut snapshot = Snapshot::new(cluster, Timestamp::default());
-        for name in ["n1", "n2"] {
-            let node = Node {
-                id: NodeId::new(name).unwrap(),
-                name: name.to_uppercase(),
-                addresses: Vec::new(),
-                agent_port: 7071,
-                labels: Default::default(),
-                availability: Default::default(),
-                role: Default::default(),
-                host: Default::default(),
-                joined_at: Timestamp::default(),
-            };
-            snapshot.apply(&Change::Put(Record::Node(Arc::new(node))));
-        }
-        let path = |network: &str, only_large| BrokenPath {
-            node: NodeId::new("n2").unwrap(),
-            network: network.into(),
-            only_large,
-        };
-        let broken_paths = [path("a", false), path("b", false), path("c", true)].into();
-        let status = NodeStatus { connected: true, reported: true, broken_paths, ..NodeStatus::default() };
-        snapshot.node_statuses.insert_mut(NodeId::new("n1").unwrap(), Arc::new(status));
-        let shown = |snapshot: &Snapshot| View(snapshot).node(&snapshot.nodes[&NodeId::new("n1").unwrap()]);
-        assert!(shown(&snapshot).conditions.is_empty(), "n2 is not there");
-
-        let there = NodeStatus { connected: true, ..NodeStatus::default() };
-        snapshot.node_statuses.insert_mut(NodeId::new("n2").unwrap(), Arc::new(there));
-        let node = shown(&snapshot);
-        assert!(node.ready);
-        assert_eq!(
-            node.conditions,
-            [
-                "does not reach N2 over the networks a, b",
-                "packets of 1450 bytes are lost on the way to N2 (networks c): is its link narrower?"
-            ]
-        );
-    }
 
     #[test]
     fn a_problem_names_a_service_and_not_its_namesakes() {

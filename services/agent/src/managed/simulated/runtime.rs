@@ -1,18 +1,20 @@
 //! The simulated engine as supervisors see it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use gantry_api::agent::v1::{ContainerState as State, RegistryCredential};
-use gantry_model::{Health, Mount};
+use gantry_model::{Health, Hook, Mount, Timestamp};
 use prost_types::Timestamp as WireTime;
+use tokio::time::sleep;
 use tokio_stream::wrappers::BroadcastStream;
 
 use super::{Simulated, digest_of};
 use crate::engine::{Archive, Error, Flow, Kind, Observed};
 use crate::managed::assignment::{Assignment, Segment, VolumeUse};
-use crate::managed::runtime::{Changes, Runtime};
+use crate::managed::runtime::{Changes, Runtime, What};
 use crate::transfer::ImageNeeded;
 
 impl Runtime for Simulated {
@@ -57,25 +59,64 @@ impl Runtime for Simulated {
                 ports: Vec::new(),
             };
             engine.containers.insert(id.clone(), (wanted.name.clone(), seen));
-            engine.tell(&id, &wanted.replica, false);
+            engine.tell(&id, &wanted.replica, What::Other);
             Ok(id)
         })
     }
 
     async fn start(&self, id: &str) -> Result<(), Error> {
-        self.lock().call(|engine| engine.set(id, State::Running))
+        self.lock().call(|engine| {
+            engine.done.push("start".to_owned());
+            engine.set(id, State::Running)
+        })
     }
 
-    async fn stop(&self, id: &str) -> Result<(), Error> {
-        self.lock().call(|engine| engine.set(id, State::Exited))
+    async fn stop(&self, id: &str, grace: Option<Duration>) -> Result<bool, Error> {
+        let stubborn = {
+            let mut engine = self.lock();
+            let replica = engine.container(id)?.replica.clone();
+            engine.stubborn.contains(&replica)
+        };
+        if stubborn {
+            sleep(grace.unwrap_or_default()).await;
+        }
+        self.lock().call(|engine| {
+            engine.done.push("stop".to_owned());
+            engine.end(id, if stubborn { 137 } else { 143 })?;
+            Ok(stubborn)
+        })
     }
 
-    async fn restart(&self, id: &str) -> Result<(), Error> {
-        self.lock().call(|engine| engine.set(id, State::Running))
+    async fn run_hook(&self, _: &str, hook: &Hook) -> Result<(i32, String), Error> {
+        let ends = {
+            let mut engine = self.lock();
+            engine.done.push(hook.command.join(" "));
+            engine.hooks.get(&hook.command[0]).copied().unwrap_or(Some(0))
+        };
+        match ends {
+            Some(code) => Ok((code, "the last words\n".to_owned())),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn last_lines(&self, id: &str, _: Option<Timestamp>, until: Timestamp) -> Result<String, Error> {
+        Ok(format!("{id} wrote this until {until}"))
     }
 
     async fn unpause(&self, id: &str) -> Result<(), Error> {
         self.lock().call(|engine| engine.set(id, State::Running))
+    }
+
+    async fn check_inside(&self, _: &str, command: &[String]) -> Result<(i32, String), Error> {
+        let ended = {
+            let mut engine = self.lock();
+            engine.processes.push(command.to_owned());
+            engine.process_ends.clone()
+        };
+        match ended {
+            Some(ended) => Ok(ended),
+            None => std::future::pending().await,
+        }
     }
 
     async fn remove(&self, id: &str) -> Result<(), Error> {
@@ -83,7 +124,7 @@ impl Runtime for Simulated {
             let replica = engine.container(id)?.replica.clone();
             engine.containers.remove(id);
             engine.removed.push(replica.clone());
-            engine.tell(id, &replica, true);
+            engine.tell(id, &replica, What::Gone);
             Ok(())
         })
     }
@@ -109,6 +150,8 @@ impl Runtime for Simulated {
         needed: ImageNeeded<'_>,
         credential: Option<&RegistryCredential>,
     ) -> Result<(), Error> {
+        let takes = self.lock().pull_takes;
+        sleep(takes).await;
         let mut engine = self.lock();
         engine.logins.extend(credential.cloned());
         engine.pulls += 1;

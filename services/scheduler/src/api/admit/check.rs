@@ -36,12 +36,13 @@ pub fn check(snapshot: &Snapshot, asked: &Asked<'_>) -> Result<(), Status> {
             let check = other.container.healthcheck.as_ref();
             let own = check.is_some_and(|check| !check.is_none() && !check.test.is_empty());
             let image = asked.images.get(&other.container.image).is_some_and(|image| image.has_healthcheck);
+            let probed = other.readiness.is_some() || other.liveness.is_some();
             let switched_off = check.is_some_and(gantry_model::Healthcheck::is_none);
             let unknown = asked.images.get(&other.container.image).is_none_or(|image| image.digest.is_none());
-            if switched_off || !(own || image || unknown) {
+            if !probed && (switched_off || !(own || image || unknown)) {
                 return Err(Status::invalid_argument(format!(
                     "{name} waits for {target} to be healthy, but {target} has no health check: \
-                     give it a `healthcheck:`, or wait with `condition: service_started`"
+                     give it a `healthcheck:` or `x-gantry.health`, or wait with `condition: service_started`"
                 )));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gantry_model::{Service, Template};
+use gantry_model::{Checks, Service, Template};
 use serde_json::Value;
 
 /// What is different for the service's containers, one line each. Values of the environment are
@@ -44,6 +44,12 @@ fn fields(container: &gantry_model::Container) -> serde_json::Map<String, Value>
         Ok(Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     }
+}
+
+/// What is different for the checks on its health. A published port is told as such.
+pub fn of_checks(old: &Checks, new: &Checks) -> Option<String> {
+    let same = old.readiness == new.readiness && old.liveness == new.liveness;
+    (!same).then(|| "how its health is checked changes".to_owned())
 }
 
 /// How many replicas.
@@ -90,6 +96,19 @@ pub fn of_service(old: &Service, new: &Service) -> Vec<String> {
     }
     if old.spec.policy != new.spec.policy {
         lines.push("how its traffic is balanced changes".to_owned());
+    }
+    if old.spec.autoscale != new.spec.autoscale {
+        lines.push(
+            match (&old.spec.autoscale, &new.spec.autoscale) {
+                (None, _) => "it is scaled by its load now",
+                (_, None) => "it is not scaled by its load any more",
+                _ => "how it is scaled by its load changes",
+            }
+            .to_owned(),
+        );
+    }
+    if old.spec.heal != new.spec.heal {
+        lines.push("what is done about unhealthy replicas changes".to_owned());
     }
     if old.spec.labels != new.spec.labels {
         lines.push("labels of the service change".to_owned());

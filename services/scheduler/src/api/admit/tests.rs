@@ -2,7 +2,8 @@
 
 use gantry_identity::Role;
 use gantry_model::{
-    AppProtocol, ClusterId, Condition, Container, Dependency, Port, StackName, Template, VolumeSpec,
+    AppProtocol, Autoscale, Check, ClusterId, Condition, Container, Dependency, HealthProbe, Port, StackName,
+    Template, VolumeSpec,
 };
 use gantry_testkit::{ServiceBuilder, World};
 
@@ -195,6 +196,39 @@ fn waiting_for_the_health_of_a_service_without_a_check_is_refused() {
     assert!(ask(&world, &spec, Role::Operator, &with_check).is_ok());
 }
 
+fn tcp_check(port: u16) -> HealthProbe {
+    HealthProbe::new(Check::Tcp { port })
+}
+
+#[test]
+fn a_check_by_agents_is_one_to_wait_for() {
+    let world = World::new(Timestamp::from_millis(5));
+    let needs = Dependency { condition: Condition::Healthy, required: true };
+    let web =
+        ServiceSpec { depends_on: BTreeMap::from([("db".into(), needs)]), ..ServiceBuilder::default().spec };
+    for (readiness, liveness) in [(Some(tcp_check(5432)), None), (None, Some(tcp_check(5432)))] {
+        let db = ServiceSpec { readiness, liveness, ..ServiceBuilder::default().spec };
+        let spec = stack(&[("web", web.clone()), ("db", db)]);
+        assert!(ask(&world, &spec, Role::Operator, &images("x")).is_ok());
+    }
+}
+
+#[test]
+fn another_check_replaces_no_container_and_old_revisions_keep_theirs() {
+    let mut world = World::new(Timestamp::from_millis(5));
+    let build = |port| {
+        stack(&[("web", ServiceSpec { liveness: Some(tcp_check(port)), ..ServiceBuilder::default().spec })])
+    };
+    deploy(&mut world, &build(80), "x");
+    let lines = deploy(&mut world, &build(81), "x");
+    assert_eq!(lines, ["Update service shop/web (how its health is checked changes)"]);
+    deploy(&mut world, &build(82), "y");
+    let id: ServiceId = "shop/web".parse().unwrap();
+    let liveness = |number| world.snapshot.revisions[&(id.clone(), number)].checks.liveness.clone();
+    assert_eq!((liveness(1), liveness(2)), (Some(tcp_check(81)), Some(tcp_check(82))));
+    assert_eq!(world.snapshot.services[&id].revision, 2);
+}
+
 #[test]
 fn a_stack_on_its_way_out_is_not_deployed_over() {
     let mut world = World::new(Timestamp::from_millis(5)).service("shop/web", |service| service);
@@ -243,4 +277,40 @@ fn another_placement_and_another_mode_replace_no_container() {
     assert_eq!(lines.len(), 1);
     assert!(lines[0].starts_with("Update service shop/web (one replica on every node"), "{lines:?}");
     assert_eq!(world.snapshot.revisions.size(), 1);
+}
+
+#[test]
+fn the_files_count_is_only_the_first_one_of_a_service_that_is_scaled_by_its_load() {
+    let rules = Autoscale { min: 2, max: 10, rps: Some(100.0), ..Autoscale::default() };
+    let web = |replicas: Option<u32>, rules: &Autoscale| {
+        let mut service = ServiceBuilder::default().autoscale(rules.clone());
+        service.spec.replicas = replicas;
+        stack(&[("web", service.spec)])
+    };
+    let count = |world: &World| world.snapshot.services.values().next().unwrap().replicas;
+    let first = |replicas: Option<u32>, rules: &Autoscale| {
+        let mut world = World::new(Timestamp::from_millis(5));
+        deploy(&mut world, &web(replicas, rules), "sha256:1");
+        count(&world)
+    };
+    assert_eq!((first(Some(3), &rules), first(None, &rules), first(Some(99), &rules)), (3, 2, 10));
+    assert_eq!(first(None, &Autoscale { min: 0, ..rules.clone() }), 1, "it is started once");
+
+    let mut world = World::new(Timestamp::from_millis(5));
+    deploy(&mut world, &web(Some(3), &rules), "sha256:1");
+    world.change_service("shop/web", |service| service.replicas = 7);
+    assert!(deploy(&mut world, &web(Some(3), &rules), "sha256:1").is_empty());
+    assert_eq!(count(&world), 7);
+    let other = Autoscale { max: 20, ..rules.clone() };
+    assert_eq!(
+        deploy(&mut world, &web(Some(3), &other), "sha256:1"),
+        ["Update service shop/web (how it is scaled by its load changes)"]
+    );
+    assert_eq!(count(&world), 7);
+    world.change_service("shop/web", |service| service.replicas = 0);
+    deploy(&mut world, &web(Some(3), &other), "sha256:2");
+    assert_eq!(count(&world), 1, "what is new shows whether it runs");
+    let said = Autoscale { mode: AutoscaleMode::Recommend, ..rules };
+    deploy(&mut world, &web(Some(3), &said), "sha256:2");
+    assert_eq!(count(&world), 3, "a count that the load does not set is the file's");
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_model::{
-    Change, Drain, Goal, Key, Network, NodeId, NodeSegment, Record, Replica, ReplicaId, Service, ServiceId,
-    Snapshot, StackName, Timestamp, Volume,
+    Change, Drain, Goal, Key, Network, Node, NodeId, NodeSegment, PastRepair, Record, Repair, RepairKind,
+    Replica, ReplicaId, Service, ServiceId, Snapshot, StackName, Timestamp, Volume,
 };
 
 use super::Action;
@@ -22,6 +22,10 @@ impl Action {
     /// What it changes in the store.
     pub fn changes(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<Change> {
         match self {
+            // No person has changed it, so `updated_at` stays: what is missing of it meanwhile is missing.
+            Self::Scale { service, replicas, .. } => {
+                change_service(snapshot, service, |record| record.replicas = *replicas)
+            }
             Self::Create { service, slot, revision, .. } => create(snapshot, service, *slot, *revision, now),
             Self::AssignSlots { service, slots } => {
                 change_service(snapshot, service, |record| record.node_slots.clone_from(slots))
@@ -53,7 +57,23 @@ impl Action {
                 record.restart_sequence = *sequence;
                 record.pause = None;
                 record.outcome = None;
+                // Who asked for this knows better.
+                record.repair = None;
             }),
+            Self::Repair { replica, kind, reason, .. } => repair(snapshot, replica, *kind, reason, now),
+            Self::RestartInPlace { replica, .. } => change_replica(snapshot, replica, |record| {
+                record.repairs = record.repairs.saturating_add(1);
+                record.pause = None;
+            }),
+            Self::Healed { replica, .. } | Self::NotHealed { replica, .. } => {
+                change_replica(snapshot, replica, |record| (record.repair, record.pause) = (None, None))
+            }
+            Self::Quarantine { node, .. } => {
+                change_node(snapshot, node, |record| record.quarantined_since = Some(now))
+            }
+            Self::EndQuarantine { node, .. } => {
+                change_node(snapshot, node, |record| record.quarantined_since = None)
+            }
             Self::BeginBatch { service } => {
                 change_service(snapshot, service, |record| record.last_batch_at = Some(now))
             }
@@ -131,6 +151,8 @@ fn create(
         drain: None,
         pause: None,
         leave: false,
+        repairs: 0,
+        repair: None,
         outcome: None,
         created_at: now,
     };
@@ -227,6 +249,45 @@ fn change_replica(snapshot: &Snapshot, id: &ReplicaId, change: impl FnOnce(&mut 
     let mut replica = replica.as_ref().clone();
     change(&mut replica);
     vec![Change::Put(Record::Replica(Arc::new(replica)))]
+}
+
+/// Notes a repair with the replica, and with its service for as long as judging the next one needs it.
+fn repair(
+    snapshot: &Snapshot,
+    id: &ReplicaId,
+    kind: RepairKind,
+    reason: &str,
+    now: Timestamp,
+) -> Vec<Change> {
+    let Some(replica) = snapshot.replicas.get(id) else { return Vec::new() };
+    let mut changes = change_replica(snapshot, id, |record| {
+        record.repair = Some(Repair { kind, since: now, reason: reason.to_owned() });
+        if kind == RepairKind::Restart {
+            record.pause = Some(Drain { since: now, revision: snapshot.revision + 1 });
+        }
+    });
+    changes.extend(change_service(snapshot, &replica.service, |service| {
+        service.repairs.retain(|past| now.since(past.at) < PastRepair::KEPT_FOR);
+        let surplus = (service.repairs.len() + 1).saturating_sub(PastRepair::KEPT);
+        service.repairs.drain(..surplus);
+        service.repairs.push(PastRepair {
+            at: now,
+            revision: snapshot.revision + 1,
+            replica: id.clone(),
+            slot: replica.slot,
+            node: replica.node.clone(),
+            kind,
+            reason: reason.to_owned(),
+        });
+    }));
+    changes
+}
+
+fn change_node(snapshot: &Snapshot, id: &NodeId, change: impl FnOnce(&mut Node)) -> Vec<Change> {
+    let Some(node) = snapshot.nodes.get(id) else { return Vec::new() };
+    let mut node = node.as_ref().clone();
+    change(&mut node);
+    vec![Change::Put(Record::Node(Arc::new(node)))]
 }
 
 fn change_network(

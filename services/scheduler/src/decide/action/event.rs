@@ -11,7 +11,9 @@ impl Action {
     pub fn event(&self, after: &Snapshot) -> Option<(Severity, String, Option<ReplicaId>, String)> {
         let message = self.to_string();
         let severity = match self {
-            Self::Wait { .. } => Severity::Warning,
+            Self::Wait { .. } | Self::Repair { .. } | Self::NotHealed { .. } | Self::Quarantine { .. } => {
+                Severity::Warning
+            }
             Self::Move { step: MoveStep::GiveUp(_), .. } => Severity::Warning,
             Self::Complete { outcome, .. } if outcome.exit_code != 0 => Severity::Warning,
             _ => Severity::Normal,
@@ -29,11 +31,16 @@ impl Action {
             | Self::JoinNetwork { .. }
             | Self::LeaveNetwork { .. }
             | Self::Forget { .. } => None,
+            Self::Scale { service, why, .. } => Some((severity, service.to_string(), None, why.clone())),
             Self::AssignPorts { ports, .. } if ports.is_empty() => None,
             Self::AssignPorts { service, .. } | Self::GiveAddress { service, .. } => {
                 Some((severity, service.to_string(), None, message))
             }
             Self::ForgetService { service } => Some((severity, service.to_string(), None, message)),
+            Self::Quarantine { node, .. } | Self::EndQuarantine { node, .. } => {
+                let name = after.nodes.get(node).map_or(node.as_str(), |node| node.name.as_str());
+                Some((severity, format!("node:{name}"), None, message))
+            }
             Self::RemoveVolume { stack, .. } | Self::Move { stack, .. } | Self::ForgetStack { stack } => {
                 Some((severity, stack.to_string(), None, message))
             }
@@ -45,6 +52,10 @@ impl Action {
             | Self::Stop { replica, .. }
             | Self::Pause { replica }
             | Self::Restart { replica, .. }
+            | Self::Repair { replica, .. }
+            | Self::RestartInPlace { replica, .. }
+            | Self::Healed { replica, .. }
+            | Self::NotHealed { replica, .. }
             | Self::Complete { replica, .. } => {
                 let record = after.replicas.get(replica)?;
                 let slot = record.slot;
@@ -62,6 +73,13 @@ impl Action {
                         format!("replica {slot} gets no new work: it is about to be restarted")
                     }
                     Self::Restart { .. } => format!("replica {slot} is restarted, as asked"),
+                    Self::RestartInPlace { why, .. } => {
+                        format!("replica {slot} is restarted in place: {why}")
+                    }
+                    Self::Healed { why, .. } => format!("replica {slot} is repaired: {why}"),
+                    Self::NotHealed { why, .. } => {
+                        format!("the repair of replica {slot} did not help: {why}")
+                    }
                     Self::Complete { outcome, .. } => {
                         format!("replica {slot} ended with exit code {}", outcome.exit_code)
                     }

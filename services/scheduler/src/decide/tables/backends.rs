@@ -1,26 +1,42 @@
 //! Who answers for a service, and how proxies choose among them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use gantry_api::node::v1::hash_on::Part;
 use gantry_api::node::v1::{self as wire, Backend, BackendPolicy, Endpoint, EndpointGroup, ServiceAddress};
 use gantry_model::wire::write_duration;
 use gantry_model::{
-    Balance, HashOn, NetworkMode, NodeId, Policy, Replica, Service, ServiceId, Snapshot, StackName,
-    UpstreamProtocol,
+    Autoscale, Balance, HashOn, NetworkMode, NodeId, Policy, Replica, Service, ServiceId, Snapshot,
+    StackName, UpstreamProtocol,
 };
 
 use crate::decide::drain::DRAIN_TIMEOUT;
 use crate::decide::overlay::entrance;
 
+/// Requests wait this long for a service that wakes up, unless its file says otherwise: an image may have to
+/// come first.
+const WAKING: Duration = Duration::from_mins(1);
+
 /// A service as the proxy on `node` sees it.
 pub fn backend(snapshot: &Snapshot, node: &NodeId, id: &ServiceId) -> Option<Backend> {
     let service = snapshot.services.get(id)?;
+    let mut policy = policy(&service.spec.policy);
+    if policy.queue_timeout.is_none() && is_waking(snapshot, service) {
+        policy.queue_timeout = Some(write_duration(WAKING));
+    }
     Some(Backend {
         service: id.to_string(),
         groups: groups(snapshot, service, |replica| reached_at(snapshot, node, replica)),
-        policy: Some(policy(&service.spec.policy)),
+        policy: Some(policy),
+        asleep: service.sleeps(),
     })
+}
+
+/// Whether it sleeps, or wakes up: what waits for it then waits for a start, not for a place.
+fn is_waking(snapshot: &Snapshot, service: &Service) -> bool {
+    service.spec.autoscale.as_ref().is_some_and(Autoscale::may_sleep)
+        && !snapshot.replicas_of(&service.id).any(|replica| snapshot.is_endpoint(replica))
 }
 
 /// The virtual addresses of a network, each with the replicas that are on it.

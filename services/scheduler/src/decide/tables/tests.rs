@@ -299,3 +299,27 @@ fn what_is_published_everywhere_is_what_the_tables_of_all_nodes_have_together() 
     assert!(!addresses.is_empty());
     assert_eq!(addresses, all.addresses.into_iter().map(|one| one.address).collect());
 }
+
+#[test]
+fn a_proxy_knows_who_sleeps_and_lets_requests_wait_for_a_start() {
+    let rules = gantry_model::Autoscale { min: 0, max: 3, ..gantry_model::Autoscale::default() };
+    let mut world = running(
+        World::new(NOW)
+            .node("n1")
+            .service("shop/web", |service| service.replicas(0).port(8000).autoscale(rules)),
+    );
+    let seen = |world: &World| {
+        let table = table_of(world, "n1");
+        let backend = table.backends[0].clone();
+        let endpoints: usize = backend.groups.iter().map(|group| group.endpoints.len()).sum();
+        let queue = backend.policy.unwrap().queue_timeout.map(|time| time.seconds);
+        (table.listeners.len(), backend.asleep, endpoints, queue)
+    };
+    assert_eq!(seen(&world), (1, true, 0, Some(60)));
+    world.change_service("shop/web", |service| service.replicas = 1);
+    assert_eq!(seen(&world), (1, false, 0, Some(60)), "it wakes up");
+    world = running(world);
+    assert_eq!(seen(&world), (1, false, 1, None), "now it is like any other");
+    world.change_service("shop/web", |service| (service.replicas, service.stopped) = (0, true));
+    assert!(!seen(&world).1, "one that a person has stopped does not sleep");
+}

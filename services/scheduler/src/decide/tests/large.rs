@@ -45,6 +45,8 @@ fn waiting(mut world: World, services: u32, replicas: u32) -> World {
                 drain: None,
                 pause: None,
                 leave: false,
+                repairs: 0,
+                repair: None,
                 outcome: None,
                 created_at: NOW,
             }))));

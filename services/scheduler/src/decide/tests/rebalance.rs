@@ -163,3 +163,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_slot_that_was_asked_to_leave_node_after_node_comes_to_rest() {
+    let mut world = World::new(Timestamp::from_millis(100_000))
+        .node("n1")
+        .node("n2")
+        .node("n3")
+        .service("shop/web", |service| service.replicas(1));
+    settle(&mut world);
+    for _ in 0..3 {
+        let newest = world.replicas("shop/web").into_iter().rfind(|replica| !replica.leave);
+        let Some(newest) = newest.filter(|replica| replica.node.is_some()) else { break };
+        let change = Action::Leave { replica: newest.id }.changes(&world.snapshot, world.now);
+        world.commit(&change);
+        settle(&mut world);
+    }
+    assert!(world.replicas("shop/web").iter().filter(|replica| replica.leave).count() >= 3, "each is left");
+    live_on(&mut world);
+    live_on(&mut world);
+    let left = world.replicas("shop/web");
+    assert_eq!(left.len(), 1, "{left:#?}");
+    assert!(world.snapshot.takes_traffic(&left[0]), "{left:#?}");
+}

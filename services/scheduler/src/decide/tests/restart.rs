@@ -1,5 +1,7 @@
 //! Restarts that people ask for, and what a stop waits for.
 
+use gantry_model::End;
+
 use super::*;
 
 #[test]
@@ -95,4 +97,28 @@ fn a_replica_with_requests_in_flight_is_stopped_only_after_the_drain_timeout() {
     world.pass(Duration::from_secs(1));
     settle(&mut world);
     assert_eq!(goals(&world, "shop/web")[0].2, Goal::Stop);
+}
+
+#[test]
+fn a_replica_that_had_to_be_killed_leaves_an_event_that_says_so() {
+    let mut world = World::new(NOW).node("n1").service("shop/web", |service| {
+        service.replicas(2).container(|container| container.stop_grace = Some(Duration::from_secs(4)))
+    });
+    settle(&mut world);
+    world.run_all();
+    world.change_service("shop/web", |service| service.removing = true);
+    settle(&mut world);
+    world.pass(Duration::from_secs(30));
+    settle(&mut world);
+    let replicas = world.replicas("shop/web");
+    assert!(replicas.iter().all(|replica| replica.goal == Goal::Stop), "{replicas:?}");
+    for (replica, killed) in replicas.iter().zip([false, true]) {
+        let end = End { exit_code: 137, asked: true, killed_after_grace: killed, ..End::default() };
+        world.see(&replica.id, |status| (status.phase, status.ends) = (Phase::Removed, vec![end]));
+    }
+    settle(&mut world);
+    assert!(world.replicas("shop/web").is_empty());
+    let killed = world.snapshot.events.values().filter(|event| event.reason == "Killed");
+    let messages: Vec<_> = killed.map(|event| event.message.as_str()).collect();
+    assert_eq!(messages, ["replica 2 did not end within its stop grace of 4 s, and was killed"]);
 }

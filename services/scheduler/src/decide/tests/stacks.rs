@@ -77,6 +77,30 @@ fn a_dependency_holds_a_replica_until_it_is_met() {
 }
 
 #[test]
+fn what_agents_check_is_healthy_once_it_passes_and_nothing_else_says_otherwise() {
+    for (health, ready, met) in [
+        (Health::None, None, false),
+        (Health::None, Some(false), false),
+        (Health::None, Some(true), true),
+        (Health::Starting, Some(true), false),
+        (Health::Healthy, Some(false), false),
+        (Health::Healthy, Some(true), true),
+    ] {
+        let mut world = World::new(NOW)
+            .node("n1")
+            .service("shop/db", |service| service)
+            .service("shop/web", |service| service.depends_on("db", Condition::Healthy));
+        settle(&mut world);
+        let db = world.replicas("shop/db")[0].id.clone();
+        world.see(&db, |status| {
+            (status.phase, status.health, status.probe_ready) = (Phase::Running, health, ready);
+        });
+        settle(&mut world);
+        assert_eq!(world.replicas("shop/web")[0].node.is_some(), met, "{health:?} {ready:?}");
+    }
+}
+
+#[test]
 fn a_job_that_failed_holds_its_users_and_is_not_run_again() {
     let mut world = World::new(NOW)
         .node("n1")
@@ -93,4 +117,18 @@ fn a_job_that_failed_holds_its_users_and_is_not_run_again() {
     world.snapshot.statuses = gantry_model::Map::new_sync();
     settle(&mut world);
     assert_eq!(world.replicas("shop/migrate")[0].id, job);
+}
+
+#[test]
+fn whoever_needs_a_service_that_is_scaled_to_zero_does_not_wait_for_it() {
+    let rules = gantry_model::Autoscale { min: 0, max: 3, ..gantry_model::Autoscale::default() };
+    for condition in [Condition::Started, Condition::Healthy] {
+        let mut world = World::new(NOW)
+            .node("n1")
+            .service("shop/db", |service| service.replicas(0).autoscale(rules.clone()))
+            .service("shop/web", |service| service.depends_on("db", condition));
+        settle(&mut world);
+        assert!(world.replicas("shop/web")[0].node.is_some(), "{condition:?}");
+        assert!(world.replicas("shop/db").is_empty());
+    }
 }

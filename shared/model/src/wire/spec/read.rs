@@ -9,13 +9,16 @@ use super::references::check_references;
 use crate::ids::{ServiceId, StackName};
 use crate::placement::{BadPlacement, Mode, Placement};
 use crate::port::{AppProtocol, Port, PublishMode};
+use crate::probe::only_port;
 use crate::spec::{
     Condition, Dependency, EndpointMode, PullPolicy, ServiceNetwork, ServiceSpec, UpdateOrder, UpdatePolicy,
 };
 use crate::stack::{NetworkSpec, StackSpec, VolumeSpec};
+use crate::wire::autoscale::read_autoscale;
 use crate::wire::container::read_container;
 use crate::wire::parts::{bounded, read_duration, some_number, some_text};
 use crate::wire::ports::read_port;
+use crate::wire::probe::{fill_port, read_heal, read_probe};
 use crate::wire::route::{read_policy, read_routes};
 
 /// Reads a whole stack, and checks that what it names is there.
@@ -85,19 +88,27 @@ fn read_service(service: wire::ServiceSpec) -> Result<ServiceSpec, Invalid> {
         };
         depends_on.insert(dependency.service, Dependency { condition, required: dependency.required });
     }
-    Ok(ServiceSpec {
-        container: read_container(container).map_err(|problem| problem.within("container"))?,
+    let container = read_container(container).map_err(|problem| problem.within("container"))?;
+    let ports: Vec<Port> = service
+        .ports
+        .iter()
+        .map(read_published)
+        .collect::<Result<_, _>>()
+        .map_err(|problem| problem.within("ports"))?;
+    let only = only_port(&ports, &container.expose);
+    let probe = |field: &str, probe: Option<wire::HealthProbe>| {
+        probe.map(|mut probe| {
+            fill_port(&mut probe, only);
+            read_probe(field, probe)
+        })
+    };
+    let spec = ServiceSpec {
         networks: service
             .networks
             .into_iter()
             .map(|network| ServiceNetwork { network: network.network, aliases: network.aliases })
             .collect(),
-        ports: service
-            .ports
-            .iter()
-            .map(read_published)
-            .collect::<Result<_, _>>()
-            .map_err(|problem| problem.within("ports"))?,
+        ports,
         depends_on,
         replicas: service
             .replicas
@@ -139,7 +150,16 @@ fn read_service(service: wire::ServiceSpec) -> Result<ServiceSpec, Invalid> {
             }
             exclusive => exclusive,
         },
-    })
+        readiness: probe("readiness", service.readiness).transpose()?,
+        liveness: probe("liveness", service.liveness).transpose()?,
+        heal: read_heal(service.heal)?,
+        container,
+        autoscale: service.autoscale.map(read_autoscale).transpose()?,
+    };
+    match spec.autoscale_faults().into_iter().next() {
+        Some(fault) => Err(Invalid::new("autoscale", format!("makes no sense: {}", fault.message))),
+        None => Ok(spec),
+    }
 }
 
 fn read_placement(placement: &wire::Placement) -> Result<Placement, Invalid> {

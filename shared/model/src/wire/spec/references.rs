@@ -29,6 +29,14 @@ pub(super) fn check_references(stack: &StackSpec) -> Result<(), Invalid> {
                 ));
             }
         }
+        for metric in service.autoscale.iter().flat_map(|autoscale| &autoscale.metrics) {
+            if !metric.service.is_empty() && !stack.services.contains_key(&metric.service) {
+                return Err(Invalid::new(
+                    format!("{field}.autoscale.metrics"),
+                    format!("names {:?}, which the stack does not have", metric.service),
+                ));
+            }
+        }
         for (target, dependency) in &service.depends_on {
             if dependency.required && !stack.services.contains_key(target) {
                 return Err(Invalid::new(

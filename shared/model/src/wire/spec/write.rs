@@ -7,8 +7,10 @@ use crate::port::PublishMode;
 use crate::route::Policy;
 use crate::spec::{Condition, EndpointMode, PullPolicy, ServiceSpec, UpdateOrder};
 use crate::stack::StackSpec;
+use crate::wire::autoscale::write_autoscale;
 use crate::wire::container::write_container;
 use crate::wire::parts::write_duration;
+use crate::wire::probe::{write_heal, write_probe};
 use crate::wire::route::{write_policy, write_route};
 
 /// Writes a whole stack.
@@ -119,6 +121,10 @@ pub fn write_service_spec(name: &str, service: &ServiceSpec) -> wire::ServiceSpe
         .into(),
         placement: (service.placement != Placement::default()).then(|| write_placement(&service.placement)),
         exclusive: service.exclusive,
+        readiness: service.readiness.as_ref().map(write_probe),
+        liveness: service.liveness.as_ref().map(write_probe),
+        heal: Some(write_heal(&service.heal)),
+        autoscale: service.autoscale.as_ref().map(write_autoscale),
     }
 }
 
