@@ -35,6 +35,8 @@ check: ## Format, lints, protos, licences and advisories
 unit: ## Unit and integration tests, without an engine
 	cargo test --workspace --exclude gantry-e2e --locked $(TEST)
 
+# A test asks what the proxy does, not how fast: it is spared the minutes that the last tenth takes to compile.
+e2e test: export PROXY_PROFILE := release
 e2e: images ## End-to-end tests on the real engine (TEST=name runs some)
 	@e2e/run.sh $(TEST)
 

@@ -6,6 +6,8 @@ cd "$root"
 export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
 cargo build --release --locked --target "$triple" \
     --bin gantry --bin gantry-scheduler --bin gantry-watchdog --bin gantry-agent --bin gantry-probe "$@"
-# The proxy has a profile of its own, that takes longer to build for less time per request.
-cargo build --profile proxy --locked --target "$triple" --bin gantry-proxy "$@"
-install "$target_dir/$triple/proxy/gantry-proxy" "$release_dir/"
+# The proxy has a profile of its own, that takes longer to build for less time per request. Where speed is not the point,
+# PROXY_PROFILE=release does.
+profile=${PROXY_PROFILE:-proxy}
+cargo build --profile "$profile" --locked --target "$triple" --bin gantry-proxy "$@"
+[ "$profile" = release ] || install "$target_dir/$triple/$profile/gantry-proxy" "$release_dir/"

@@ -15,15 +15,16 @@ pub struct Load {
     /// Where to.
     pub address: SocketAddr,
     /// How many connections at once.
-    pub connections: usize,
+    pub connections: u32,
     /// Every other connection is used for one request only.
     pub mixed: bool,
     /// Each so many requests, this path is asked for instead of `/`.
     pub sometimes: Option<(u64, String)>,
     /// How many requests in all; `None`: until it is stopped.
     pub requests: Option<u64>,
-    /// How long after the beginning of a request a thread begins the next, at least: so a pause is a rate, however
-    /// fast the answers are.
+    /// Each connection begins one request in each of these times, and all of them spread over it evenly: so a pause
+    /// is a rate, however fast the answers are, as long as they take less than that. Zero: the next as soon as the
+    /// one before is answered.
     pub pause: Duration,
 }
 
@@ -78,10 +79,13 @@ impl Load {
     /// Begins.
     pub fn start(self) -> Running {
         let (stop, sent, report) = (Arc::default(), Arc::default(), Arc::default());
+        let began = Instant::now();
         let threads = (0..self.connections)
             .map(|number| {
+                let share = self.pause.mul_f64(f64::from(number) / f64::from(self.connections));
                 let worker = Worker {
                     load: self.clone(),
+                    first: began + share,
                     keep: !self.mixed || number % 2 == 0,
                     stop: Arc::clone(&stop),
                     sent: Arc::clone(&sent),
@@ -114,8 +118,8 @@ impl Running {
     }
 
     /// Ends it, unless it ends by itself, and tells.
-    pub fn finish(self) -> Report {
-        for thread in self.threads {
+    pub fn finish(mut self) -> Report {
+        for thread in std::mem::take(&mut self.threads) {
             thread.join().unwrap();
         }
         std::mem::take(&mut *self.report.lock().unwrap())
@@ -125,6 +129,13 @@ impl Running {
     pub fn stop(self) -> Report {
         self.stop.store(true, Ordering::Relaxed);
         self.finish()
+    }
+}
+
+impl Drop for Running {
+    /// What a failed test leaves behind is no load on the next one.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -151,6 +162,8 @@ impl Report {
 
 struct Worker {
     load: Load,
+    /// When its first request begins.
+    first: Instant,
     keep: bool,
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
@@ -158,11 +171,11 @@ struct Worker {
 }
 
 impl Worker {
-    #[allow(clippy::disallowed_methods)] // The pause of a load, not one for something to happen.
     fn run(self) {
         let mut own = Report::default();
         let mut connection = None;
-        while !self.stop.load(Ordering::Relaxed) {
+        let mut next = self.first;
+        while self.waits_until(next) {
             let number = self.sent.fetch_add(1, Ordering::Relaxed);
             if self.load.requests.is_some_and(|requests| number >= requests) {
                 break;
@@ -191,7 +204,7 @@ impl Worker {
                     failed(format!("{path}, keep-alive {}: {error}", self.keep));
                 }
             }
-            std::thread::sleep(self.load.pause.saturating_sub(began.elapsed()));
+            next = next_after(Instant::now(), next, self.load.pause);
         }
         let mut all = self.report.lock().unwrap();
         all.sent += own.sent;
@@ -200,6 +213,13 @@ impl Worker {
         for (body, count) in own.bodies {
             *all.bodies.entry(body).or_default() += count;
         }
+    }
+
+    /// Waits for the moment of the next request, and answers whether it is still wanted.
+    #[allow(clippy::disallowed_methods)] // The rate of a load: nothing waits for it to have an effect.
+    fn waits_until(&self, moment: Instant) -> bool {
+        std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+        !self.stop.load(Ordering::Relaxed)
     }
 
     fn ask(&self, connection: &mut Option<BufReader<TcpStream>>, path: &str) -> io::Result<(u16, String)> {
@@ -231,5 +251,28 @@ impl Worker {
             *connection = None;
         }
         Ok((status, String::from_utf8_lossy(&body).trim().to_owned()))
+    }
+}
+
+/// The first moment of a row that is not over. Those that were missed are left out, so that a machine that stood still
+/// gets the same rate afterwards, not all of it at once.
+fn next_after(now: Instant, last: Instant, pause: Duration) -> Instant {
+    let mut next = last + pause;
+    while !pause.is_zero() && next < now {
+        next += pause;
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_stays_the_same_after_a_pause_of_the_machine() {
+        let (begin, pause) = (Instant::now(), Duration::from_millis(100));
+        assert_eq!(next_after(begin + pause / 2, begin, pause), begin + pause);
+        assert_eq!(next_after(begin + pause * 7 / 2, begin, pause), begin + pause * 4, "not four at once");
+        assert_eq!(next_after(begin + pause, begin, Duration::ZERO), begin, "at once");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gantry_e2e::{Cluster, comes_true};
 
-use crate::world::{PATIENCE, WINDOW, busy_web, has, load, scaled, settled, stays, steps};
+use crate::world::{PATIENCE, WINDOW, busy_web, has, heavy, scaled, settled, stays, steps};
 
 /// As asked for: and longer than it takes until fewer replicas would do, had they nothing to do.
 const MISSING: Duration = Duration::from_secs(15);
@@ -14,7 +14,7 @@ fn while_an_agent_tells_nothing_of_its_replicas_the_count_stays_and_that_is_said
     assert!(MISSING > WINDOW);
     let cluster = Cluster::start();
     cluster.ok(["up", "-p", "shop", "-f", &cluster.file("shop", &busy_web())]);
-    let load = load("/burn?ms=10", 7, Duration::from_millis(200)).start();
+    let load = heavy().start();
     has(&cluster, "shop/web", "at least three replicas", |count| count >= 3);
     let busy = settled(&cluster, "shop/web");
     let before = steps(&cluster, "shop/web", 1, 8);

@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use gantry_e2e::Cluster;
 
-use crate::world::{CALM, WINDOW, busy_web, has, load, settled, stays, steps};
+use crate::world::{CALM, WINDOW, busy_web, has, heavy, load, settled, stays, steps};
 
 #[test]
 fn a_step_of_load_gets_replicas_a_constant_one_keeps_them_and_its_end_takes_them_after_the_window() {
     let cluster = Cluster::start();
     cluster.ok(["up", "-p", "shop", "-f", &cluster.file("shop", &busy_web())]);
-    // A fiftieth of a core.
-    let light = load("/burn?ms=10", 1, Duration::from_millis(500)).start();
+    // A hundredth of a core.
+    let light = load("/burn?ms=5", 1, Duration::from_millis(500)).start();
     assert_eq!(settled(&cluster, "shop/web"), 1);
 
-    // Seven twentieths of a core, of which one replica may have four and should use two.
-    let heavy = load("/burn?ms=10", 7, Duration::from_millis(200)).start();
+    let heavy = heavy().start();
     has(&cluster, "shop/web", "at least three replicas", |count| count >= 3);
     let busy = settled(&cluster, "shop/web");
     stays(&cluster, "shop/web", busy, CALM);

@@ -3,7 +3,7 @@
 use gantry_e2e::{Cluster, Load, comes_true, throughout};
 use serde_json::Value;
 
-use crate::world::{CALM, PATIENCE, PORT, WINDOW, alert, has, hundred_a_second, replicas, steps};
+use crate::world::{CALM, PATIENCE, PORT, WINDOW, alert, has, forty_a_second, replicas, steps};
 
 /// Four replicas of both have room together: the twentieth part of a node is not given away.
 const SHARE: f64 = 0.2;
@@ -18,7 +18,7 @@ fn both(cpus: f64) -> String {
     ports: ['{port}:8080']
     stop_grace_period: 1s
     deploy: {{resources: {{reservations: {{cpus: '{:.3}'}}}}}}
-    x-gantry: {{autoscale: {{min: 1, max: 3, rps: 28, scale_down_after: {}s}}}}
+    x-gantry: {{autoscale: {{min: 1, max: 3, rps: 11, scale_down_after: {}s}}}}
 ",
             cpus * SHARE,
             WINDOW.as_secs()
@@ -38,9 +38,9 @@ fn who_comes_too_late_waits_takes_nothing_from_the_other_and_gets_what_it_leaves
     cluster.ok(["up", "-p", "shop", "-f", &cluster.file("shop", &both(cpus))]);
     has(&cluster, "shop/bread", "one replica", |count| count == 1);
     has(&cluster, "shop/cake", "one replica", |count| count == 1);
-    let bread = hundred_a_second().start();
+    let bread = forty_a_second().start();
     has(&cluster, "shop/bread", "its most", |count| count == 3);
-    let cake = Load { address: ([127, 0, 0, 1], PORT + 1).into(), ..hundred_a_second() }.start();
+    let cake = Load { address: ([127, 0, 0, 1], PORT + 1).into(), ..forty_a_second() }.start();
 
     comes_true(PATIENCE, "replicas of shop/cake wait for room", || {
         let cakes = replicas(&cluster, "shop/cake");
@@ -57,11 +57,11 @@ fn who_comes_too_late_waits_takes_nothing_from_the_other_and_gets_what_it_leaves
     let why = cluster.ok(["why", "shop/cake"]);
     assert!(why.contains("no room"), "{why}");
 
-    bread.stop().none_failed(1_000);
+    bread.stop().none_failed(400);
     has(&cluster, "shop/bread", "one replica again", |count| count == 1);
     has(&cluster, "shop/cake", "its most", |count| count == 3);
     alert(&cluster, "no-room", "shop/cake", false);
-    cake.stop().none_failed(1_000);
+    cake.stop().none_failed(400);
     for service in ["shop/bread", "shop/cake"] {
         println!("{service}: {:#?}", steps(&cluster, service, 1, 3));
     }

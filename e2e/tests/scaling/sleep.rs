@@ -29,9 +29,8 @@ fn sleeps(cluster: &Cluster) {
 }
 
 /// So many requests at once, each of which is the first of its connection.
-fn first(requests: u64, path: &str) -> Load {
-    let connections = usize::try_from(requests).unwrap();
-    Load { requests: Some(requests), ..load(path, connections, Duration::ZERO) }
+fn first(requests: u32, path: &str) -> Load {
+    Load { requests: Some(requests.into()), ..load(path, requests, Duration::ZERO) }
 }
 
 /// Waits until somebody has decided that it sleeps no more.
@@ -56,7 +55,7 @@ fn who_comes_first_to_a_service_that_sleeps_is_answered_and_so_are_those_who_com
 
     // Also when the one who decides is killed once it has decided. What is asked for takes longer than that.
     sleeps(&cluster);
-    let asked = first(5, "/slow/4000").start();
+    let asked = first(5, "/slow/10000").start();
     is_woken(&cluster);
     after(Duration::from_millis(dice.roll(500)));
     cluster.without("scheduler", || {

@@ -2,7 +2,7 @@
 
 use gantry_e2e::{Cluster, get};
 
-use crate::world::{CALM, PORT, WINDOW, has, hundred_a_second, replicas, stays, steps, url};
+use crate::world::{CALM, PORT, WINDOW, has, forty_a_second, replicas, stays, steps, url};
 
 fn web(version: u32) -> String {
     format!(
@@ -14,7 +14,7 @@ services:
     environment: {{VERSION: '{version}'}}
     stop_grace_period: 1s
     deploy: {{replicas: 1}}
-    x-gantry: {{autoscale: {{min: 1, max: 6, rps: 28, scale_down_after: {}s}}}}
+    x-gantry: {{autoscale: {{min: 1, max: 6, rps: 11, scale_down_after: {}s}}}}
 ",
         WINDOW.as_secs()
     )
@@ -24,7 +24,7 @@ services:
 fn an_update_keeps_the_count_that_the_load_needs_and_costs_no_request() {
     let cluster = Cluster::start();
     cluster.ok(["up", "-p", "shop", "-f", &cluster.file("shop", &web(1))]);
-    let load = hundred_a_second().start();
+    let load = forty_a_second().start();
     has(&cluster, "shop/web", "four replicas", |count| count == 4);
     let before = steps(&cluster, "shop/web", 1, 6);
 
@@ -40,7 +40,7 @@ fn an_update_keeps_the_count_that_the_load_needs_and_costs_no_request() {
     assert_eq!(steps(&cluster, "shop/web", 1, 6), before, "the load has not changed");
 
     // What comes after an update is decided as ever.
-    load.stop().none_failed(1_000);
+    load.stop().none_failed(400);
     has(&cluster, "shop/web", "one replica", |count| count == 1);
     steps(&cluster, "shop/web", 1, 6);
 }

@@ -19,7 +19,7 @@ const SETTLED: Duration = Duration::from_secs(12);
 /// Looks in a row that may fail: more is no accident.
 const FAILING: u32 = 5;
 
-/// A service with a fifth of a core for each replica, half of which is to be used.
+/// A service with a tenth of a core for each replica, half of which is to be used.
 pub fn busy_web() -> String {
     format!(
         "
@@ -28,7 +28,7 @@ services:
     image: gantry-e2e/probe
     ports: ['{PORT}:8080']
     stop_grace_period: 1s
-    deploy: {{resources: {{limits: {{cpus: '0.2'}}}}}}
+    deploy: {{resources: {{limits: {{cpus: '0.1'}}}}}}
     x-gantry: {{autoscale: {{min: 1, max: 8, cpu: 50%, scale_down_after: {}s}}}}
 ",
         WINDOW.as_secs()
@@ -171,12 +171,18 @@ pub fn url(replica: &Value, path: &str) -> String {
 
 /// Requests for one path over so many connections, one of each in each `pause`, unless answers take longer: so many by
 /// the pause, however fast the machine is.
-pub fn load(path: &str, connections: usize, pause: Duration) -> Load {
+pub fn load(path: &str, connections: u32, pause: Duration) -> Load {
     let sometimes = Some((1, path.to_owned()));
     Load { connections, pause, sometimes, mixed: false, ..Load::on(PORT) }
 }
 
-/// A hundred requests a second that cost nothing.
-pub fn hundred_a_second() -> Load {
-    load("/", 10, Duration::from_millis(100))
+/// Forty requests a second that cost nothing. So many as long as each is answered within a second, which a machine that
+/// others take the processor from does, too.
+pub fn forty_a_second() -> Load {
+    load("/", 40, Duration::from_secs(1))
+}
+
+/// Seven fortieths of a core, of which one replica of [`busy_web`] may have four and should use two.
+pub fn heavy() -> Load {
+    load("/burn?ms=5", 14, Duration::from_millis(400))
 }

@@ -10,6 +10,8 @@ mod support;
 mod agent;
 #[path = "over_the_wire/autoscale.rs"]
 mod autoscale;
+#[path = "over_the_wire/connecting.rs"]
+mod connecting;
 #[path = "over_the_wire/deploy.rs"]
 mod deploy;
 #[path = "over_the_wire/drain.rs"]

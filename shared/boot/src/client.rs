@@ -1,5 +1,7 @@
 //! Channels to other services.
 
+use std::error::Error;
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use gantry_identity::{Bundle, Role, server_name};
@@ -9,6 +11,9 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::alert;
 use crate::problem::chain;
+
+/// A server may take this long to be reached and to show who it is: a host with too much to do takes seconds.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
 /// A server that could not be reached, in words that say what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +74,12 @@ pub enum ConnectError {
 pub async fn connect(address: &str, role: Role, name: &str, own: &Bundle) -> Result<Channel, ConnectError> {
     check(own)?;
     let endpoint = endpoint(address, role, name, own)?;
-    let channel = endpoint.connect().await.map_err(|error| describe(&error, address, role))?;
+    let channel = match endpoint.connect().await {
+        // A server that starts, ends or has no time cuts connections that it has not served yet.
+        Err(error) if was_cut(&error) => endpoint.connect().await,
+        connected => connected,
+    };
+    let channel = channel.map_err(|error| describe(&error, address, role))?;
     // With TLS 1.3 a server refuses a certificate only after the client believes to be connected, and
     // the HTTP/2 client then says "cancelled" and not why. So the first call is one that tells.
     let greeting = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
@@ -79,6 +89,12 @@ pub async fn connect(address: &str, role: Role, name: &str, own: &Bundle) -> Res
         return Err(ConnectError::Refused { what: what(role), address: address.to_owned(), problem });
     }
     Ok(channel)
+}
+
+fn was_cut(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset))
+        || error.source().is_some_and(was_cut)
 }
 
 fn what(role: Role) -> String {
@@ -112,7 +128,7 @@ fn endpoint(address: &str, role: Role, name: &str, own: &Bundle) -> Result<Endpo
         .map_err(|_| ConnectError::Address { address: address.to_owned() })?
         .tls_config(tls)
         .map_err(|error| ConnectError::Unusable(chain(&error)))
-        .map(|endpoint| kept(endpoint).connect_timeout(Duration::from_secs(5)))
+        .map(|endpoint| kept(endpoint).connect_timeout(CONNECT_WITHIN))
 }
 
 /// What is wrong with one's own certificate is said before anybody is dialled.
@@ -130,7 +146,7 @@ pub(crate) fn check(own: &Bundle) -> Result<(), ConnectError> {
     Ok(())
 }
 
-pub(crate) fn describe(error: &dyn std::error::Error, address: &str, role: Role) -> ConnectError {
+pub(crate) fn describe(error: &dyn Error, address: &str, role: Role) -> ConnectError {
     let problem = chain(error).trim_start_matches("transport error: ").to_owned();
     let what = what(role);
     let address = address.to_owned();

@@ -17,7 +17,8 @@ use tonic::transport::server::{Connected, TcpConnectInfo, TlsConnectInfo};
 
 use crate::deny::DenyList;
 
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// Longer than clients wait, who can say why they give up: one who is cut off cannot.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(15);
 /// Handshakes at one time.
 const HANDSHAKES: usize = 256;
 /// Connections of those who have no certificate, at one time, and how long each may last.

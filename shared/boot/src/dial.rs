@@ -1,6 +1,8 @@
 //! A channel to whichever of several addresses has the scheduler.
 
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,8 +22,10 @@ use crate::credentials::Credentials;
 use crate::members::Members;
 use crate::problem::chain;
 
-/// One address may take this long.
+/// An address may take this long to be reached.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Who was reached may take this long to show who it is: a host with too much to do takes seconds.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The next address is tried beside the ones before after this time.
 const STAGGER: Duration = Duration::from_millis(300);
 
@@ -95,20 +99,23 @@ impl Connector {
 }
 
 async fn one(own: Credentials, address: String) -> Result<(String, TlsStream<TcpStream>), String> {
-    let connecting = async {
-        let config = own.client().map_err(|error| error.to_string())?;
-        let name =
-            ServerName::try_from(server_name(Role::Scheduler, "")).map_err(|error| error.to_string())?;
-        let stream = TcpStream::connect(&address).await.map_err(|error| chain(&error))?;
-        let _ = stream.set_nodelay(true);
-        TlsConnector::from(std::sync::Arc::new(config))
-            .connect(name, stream)
-            .await
-            .map_err(|error| chain(&error))
-    };
-    match timeout(PATIENCE, connecting).await {
-        Ok(Ok(stream)) => Ok((address, stream)),
-        Ok(Err(problem)) => Err(format!("{address}: {problem}")),
-        Err(_) => Err(format!("{address}: no answer within {} s", PATIENCE.as_secs())),
+    match encrypted(&own, &address).await {
+        Ok(stream) => Ok((address, stream)),
+        Err(problem) => Err(format!("{address}: {problem}")),
+    }
+}
+
+async fn encrypted(own: &Credentials, address: &str) -> Result<TlsStream<TcpStream>, String> {
+    let config = own.client().map_err(|error| error.to_string())?;
+    let name = ServerName::try_from(server_name(Role::Scheduler, "")).map_err(|error| error.to_string())?;
+    let stream = within(PATIENCE, TcpStream::connect(address)).await?;
+    let _ = stream.set_nodelay(true);
+    within(HANDSHAKE, TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+}
+
+async fn within<T>(time: Duration, doing: impl Future<Output = io::Result<T>>) -> Result<T, String> {
+    match timeout(time, doing).await {
+        Ok(done) => done.map_err(|error| chain(&error)),
+        Err(_) => Err(format!("no answer within {} s", time.as_secs())),
     }
 }
