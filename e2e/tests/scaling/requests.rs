@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gantry_e2e::Cluster;
 
-use crate::world::{CALM, PORT, WINDOW, has, forty_a_second, load, scaled, stays, steps};
+use crate::world::{CALM, PORT, WINDOW, forty_a_second, has, load, scaled, stays, steps};
 
 fn web() -> String {
     format!(

@@ -3,7 +3,7 @@
 use gantry_e2e::{Cluster, Load, comes_true, throughout};
 use serde_json::Value;
 
-use crate::world::{CALM, PATIENCE, PORT, WINDOW, alert, has, forty_a_second, replicas, steps};
+use crate::world::{CALM, PATIENCE, PORT, WINDOW, alert, forty_a_second, has, replicas, steps};
 
 /// Four replicas of both have room together: the twentieth part of a node is not given away.
 const SHARE: f64 = 0.2;

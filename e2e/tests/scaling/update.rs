@@ -2,7 +2,7 @@
 
 use gantry_e2e::{Cluster, get};
 
-use crate::world::{CALM, PORT, WINDOW, has, forty_a_second, replicas, stays, steps, url};
+use crate::world::{CALM, PORT, WINDOW, forty_a_second, has, replicas, stays, steps, url};
 
 fn web(version: u32) -> String {
     format!(

@@ -13,8 +13,6 @@ pub const PATIENCE: Duration = Duration::from_mins(3);
 pub const WINDOW: Duration = Duration::from_secs(10);
 /// A load that stays leaves the count alone for at least this long: several windows.
 pub const CALM: Duration = Duration::from_secs(20);
-/// A count that was the same for so long has got where it belongs.
-const SETTLED: Duration = Duration::from_secs(12);
 
 /// Looks in a row that may fail: more is no accident.
 const FAILING: u32 = 5;
@@ -60,7 +58,8 @@ pub fn has(cluster: &Cluster, service: &str, what: &str, wanted: impl Fn(u64) ->
     })
 }
 
-/// Waits until the count of a service does not change any more, and answers with it.
+/// Waits until the count of a service has not changed for [`CALM`], and answers with it. On a machine that others take
+/// the processor from, a load comes to its full height late. Whether it went there straight, its [`steps`] tell.
 #[track_caller]
 pub fn settled(cluster: &Cluster, service: &str) -> u64 {
     let mut known: Option<(u64, Instant)> = None;
@@ -72,7 +71,7 @@ pub fn settled(cluster: &Cluster, service: &str) -> u64 {
             _ => Instant::now(),
         };
         known = Some((count, since));
-        if since.elapsed() >= SETTLED { Ok(count) } else { Err(line.to_string()) }
+        if since.elapsed() >= CALM { Ok(count) } else { Err(line.to_string()) }
     })
 }
 
