@@ -7,7 +7,7 @@ mod driver;
 use std::time::Duration;
 
 use driver::{BEGIN, Driven};
-use gantry_autoscale::simulate::{Load, Model, Trace, run};
+use gantry_autoscale::simulate::{Load, Model, Point, Trace, run};
 use gantry_autoscale::{Memory, Replica, Rules, Signals, Stage, Traffic, Usage, decide};
 use gantry_model::{Autoscale, MetricTarget, ServiceSpec};
 use proptest::collection::vec;
@@ -171,7 +171,7 @@ proptest! {
         let late = trace.changes.iter().filter(|(second, _)| *second > 6_000).count();
         prop_assert_eq!(late, 0, "{:?}", words(&trace));
         let last = trace.points.last().unwrap();
-        prop_assert!(f64::from(last.ready) * 1.1 + 1e-9 >= last.need, "{last:?} {:?}", words(&trace));
+        prop_assert!(is_enough(last), "{last:?} {:?}", words(&trace));
     }
 
     #[test]
@@ -208,9 +208,7 @@ proptest! {
         // Requests say at once how many they need: 1 → 42 is 1, 5, 10, 20, 40, 42. Processor time is not
         // seen above the limit: 1.43 times as many after each start, whose first 10 seconds do not count.
         let within = [180, 100][signal];
-        let late = trace.points.iter().skip(within).find(|point| {
-            point.need > f64::from(point.ready) * 1.1 + 1e-9
-        });
+        let late = trace.points.iter().skip(within).find(|point| !is_enough(point));
         prop_assert!(late.is_none(), "{late:?} {:?}", words(&trace));
         let steps = trace.changes.iter().take_while(|(second, _)| *second < 200).count();
         prop_assert!(steps <= 12, "{:?}", words(&trace));
@@ -240,6 +238,12 @@ fn under(signal: usize, first: u32, seconds: u64, rps: impl Fn(u64) -> f64) -> T
         _ => Autoscale { p95: Some(Duration::from_millis(150)), ..plain },
     };
     run(&spec(autoscale), Model::default(), &Load::each_second(seconds, rps), first, BEGIN)
+}
+
+/// Whether the replicas are as many as are needed, but for the tolerance. Processor time is counted in whole thousandths
+/// of a core, of which a replica that is at the tolerance uses 770.
+fn is_enough(point: &Point) -> bool {
+    point.need <= f64::from(point.ready) * 1.1 * (1.0 + 1.0 / 770.0) + 1e-9
 }
 
 fn words(trace: &Trace) -> Vec<String> {
