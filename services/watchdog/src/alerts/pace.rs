@@ -15,7 +15,7 @@ pub struct Pace {
 /// What is to be done about changes that a receiver has to be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing, for now.
+    /// Nothing: a change that is held back may be joined by others, or be over before it is told.
     Hold,
     /// The oldest is sent by itself.
     One,
